@@ -1,7 +1,11 @@
 {{/* What the schema cannot say: values that do not go together, each in one sentence. */}}
 {{- define "lockgate.checks" -}}
 {{- $v := .Values -}}
-{{- if not (or $v.gateway.enabled $v.envoy.enabled $v.decide.enabled) }}{{ fail "No door is open: set gateway.enabled, envoy.enabled or decide.enabled." }}{{ end -}}
+{{- if not (or $v.gateway.enabled $v.envoy.enabled $v.decide.enabled $v.events.enabled) }}{{ fail "No door is open: set gateway.enabled, envoy.enabled, decide.enabled or events.enabled." }}{{ end -}}
+{{- if and $v.events.enabled (not (default dict $v.config.events).sources) }}{{ fail "events.enabled needs config.events.sources: nobody is let in whom it does not name." }}{{ end -}}
+{{- $tiles := default dict (default dict $v.config.audit).tiles -}}
+{{- if and $v.tiles.enabled (eq $v.tls.source "none") (not (or $tiles.public $v.tls.insecure)) }}{{ fail "tiles.enabled would take API keys unencrypted: set tls.source, config.audit.tiles.public, or tls.insecure to true." }}{{ end -}}
+{{- if and (not $v.tiles.enabled) (hasKey (default dict $v.config.audit) "tiles") }}{{ fail "config.audit.tiles is for a port that the chart opens: set tiles.enabled." }}{{ end -}}
 {{- if and (eq $v.store.kind "sqlite") (include "lockgate.several" .) }}{{ fail "SQLite keeps the ledger of one node: set replicas to 1 and hpa.enabled to false, or store.kind to postgres." }}{{ end -}}
 {{- if and (eq $v.store.kind "postgres") (eq $v.secrets.source "none") }}{{ fail "store.kind postgres needs ledger-url, and the keys that all nodes share, from secrets.source." }}{{ end -}}
 {{- if and (eq $v.store.kind "postgres") (not $v.secrets.keys) (not (and (dig "audit" "key" "" $v.config) (dig "audit" "sealing_key" "" $v.config))) }}{{ fail "Nodes that share a ledger share its keys: set secrets.keys, or config.audit.key and config.audit.sealing_key." }}{{ end -}}
@@ -55,7 +59,10 @@
 {{- range $key := list "version" "state" "workers" }}
   {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}
 {{- end -}}
-{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "control" "probes") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
+{{- range $name := list "listen" "insecure" }}
+  {{- if hasKey $tiles $name }}{{ fail (printf "config.audit.tiles.%s is set by the chart; leave it out." $name) }}{{ end -}}
+{{- end -}}
+{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "events" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "control" "probes") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
   {{- if hasKey (default dict (index $v.config (first $path))) (last $path) }}{{ fail (printf "config.%s is set by the chart; leave it out." (join "." $path)) }}{{ end -}}
 {{- end -}}
 {{- end }}

@@ -26,18 +26,40 @@ def test_lockgate_takes_the_configuration(case: str | None) -> None:
     assert str(config.control.listen).startswith("0.0.0.0:")
 
 
-@pytest.mark.parametrize("doors", [("gateway",), ("envoy",), ("gateway", "envoy"), ("gateway", "decide"), ("envoy", "decide")])
+@pytest.mark.parametrize(
+    "doors",
+    [
+        ("gateway",),
+        ("envoy",),
+        ("events",),
+        ("gateway", "envoy"),
+        ("gateway", "decide"),
+        ("envoy", "decide"),
+        ("gateway", "events", "tiles"),
+    ],
+)
 def test_only_doors_that_are_open_listen(doors: tuple[str, ...]) -> None:
     """On all addresses of the pod; a door that is not open has no listener at all."""
-    given = {name: {"enabled": name in doors} for name in ("gateway", "envoy", "decide")}
-    config = Config.model_validate(configuration(manifests({**given, "tls": {"source": "secret", "secretName": "t"}})))
+    given: dict[str, Any] = {name: {"enabled": name in doors} for name in ("gateway", "envoy", "decide", "events", "tiles")}
+    given |= {"tls": {"source": "secret", "secretName": "t"}, "config": {"events": {"sources": {"shop": {}}}}}
+    given |= {"networkPolicy": {name: [{"podSelector": {}}] for name in doors}}
+    found = manifests(given)
+    config = Config.model_validate(configuration(found))
     listens = {
         "gateway": config.gateway.listen,
         "envoy": config.envoy.listen if config.envoy is not None else None,
         "decide": config.decide.listen if config.decide is not None else None,
+        "events": config.events.listen if config.events is not None else None,
+        "tiles": config.audit.tiles.listen if config.audit.tiles is not None else None,
     }
     assert {name for name, listen in listens.items() if listen is not None} == set(doors)
     assert all(str(listen).startswith("0.0.0.0:") for listen in listens.values() if listen is not None)
+    ports = {name: int(str(listen).rpartition(":")[2]) for name, listen in listens.items() if listen is not None}
+    (container,) = one(found, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]} == ports | {"control": 8081}
+    reached = {port["targetPort"] for each in of_kind(found, "Service") for port in each["spec"]["ports"]}
+    assert reached == {*ports, "control"}
+    assert {port["port"] for rule in one(found, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]} == set(ports)
 
 
 def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
@@ -127,11 +149,21 @@ def restarts(given: dict[str, Any]) -> str:
         ({"telemetry": {"otlp": "http://collector:4318"}}, True),
         ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
         ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz"}}}, True),
+        ({"events": {"sources": {"shop": {}}}}, False),
     ],
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:
     """What a node takes up while it serves leaves its pod; what it refuses until a restart replaces it."""
     assert (restarts({"config": config}) != restarts({})) is restarted
+
+
+def test_pods_are_replaced_for_another_door_of_events() -> None:
+    """Its listener is made at the start alone; so is the tiles'."""
+    events: dict[str, Any] = {"config": {"events": {"sources": {"shop": {}}}}}
+    ports = [events, events | {"events": {"enabled": True}}, events | {"events": {"enabled": True, "port": 9999}}]
+    ports += [ports[1] | {"config": {"events": {"sources": {"shop": {}}, "tls": {"certificate": "c", "key": "k"}}}}]
+    ports += [{"tiles": {"enabled": True, "port": port}, "tls": {"insecure": True}} for port in (8084, 8085)]
+    assert len({restarts(each) for each in ports}) == len(ports)
 
 
 def test_what_needs_a_restart_is_what_a_reload_refuses() -> None:

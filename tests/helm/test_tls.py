@@ -12,7 +12,9 @@ from tests.helm.rendering import CASES, configuration, manifests, of_kind, value
 CERTIFICATE = {"certificate": "/run/lockgate/tls/tls.crt", "key": "/run/lockgate/tls/tls.key"}
 ENCRYPTED: dict[str, Any] = {
     "tls": {"source": "certManager", "certManager": {"issuerRef": {"name": "internal"}}},
-    "config": {"gateway": {"tls": CERTIFICATE}, "decide": {"tls": CERTIFICATE}},
+    "config": {"gateway": {"tls": CERTIFICATE}, "decide": {"tls": CERTIFICATE}, "events": {"tls": CERTIFICATE, "sources": {"shop": {}}}},
+    "events": {"enabled": True},
+    "tiles": {"enabled": True},
     "envoy": {"enabled": True},
     "decide": {"enabled": True},
     "gatewayApi": {"backendTls": {"enabled": True, "caConfigMap": "ca"}},
@@ -33,6 +35,8 @@ def test_ports_say_tls_where_lockgate_serves_it(case: str | None) -> None:
         "gateway": config.gateway.tls,
         "decide": config.decide.tls if config.decide is not None else None,
         "control": config.control.tls,
+        "events": config.events.tls if config.events is not None else None,
+        "tiles": config.audit.tiles.tls if config.audit.tiles is not None else None,
     }
     told = {port["name"]: port.get("appProtocol") for ports in services(found).values() for port in ports if port["name"] in serves}
     assert told == {name: "http" if serves[name] is None else "https" for name in told}

@@ -70,6 +70,14 @@ SENTENCES = {
         "set it to 65537 or more",
     ),
     "a route of no gateway": ({"gatewayApi": {"httpRoute": {"enabled": True}}}, "needs parentRefs"),
+    "events of nobody": ({"events": {"enabled": True}}, "needs config.events.sources"),
+    "events' address": ({"config": {"events": {"listen": "0.0.0.0:8083"}}}, "config.events.listen is set by the chart"),
+    "tiles in the clear": ({"tiles": {"enabled": True}}, "tiles.enabled would take API keys unencrypted"),
+    "tiles on no port": ({"config": {"audit": {"tiles": {"public": True}}}}, "set tiles.enabled"),
+    "tiles' address": (
+        {"tiles": {"enabled": True}, "tls": {"insecure": True}, "config": {"audit": {"tiles": {"listen": "0.0.0.0:1"}}}},
+        "config.audit.tiles.listen is set by the chart",
+    ),
     "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
     "TLS to a door without it": (
         {"tls": {"source": "secret", "secretName": "t"}, "gatewayApi": {"backendTls": {"enabled": True, "caConfigMap": "c"}}},
