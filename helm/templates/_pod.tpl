@@ -199,7 +199,22 @@ spec:
     - {{- include "lockgate.workspaceVolume" (dict "root" . "config" (include "lockgate.fullname" .)) | nindent 6 }}
     - {name: tmp, emptyDir: {sizeLimit: {{ $v.scratch.tmp }}}}
     {{- if not (include "lockgate.stateful" .) }}
-    - {name: state, emptyDir: {sizeLimit: {{ $v.scratch.state }}}}
+    {{- if $v.scratch.volume.enabled }}
+    - name: state
+      ephemeral:
+        volumeClaimTemplate:
+          metadata:
+            labels: {{- include "lockgate.selector" . | nindent 14 }}
+          spec:
+            accessModes: [ReadWriteOnce]
+            {{- with $v.scratch.volume.storageClassName }}
+            storageClassName: {{ . }}
+            {{- end }}
+            resources: {requests: {storage: {{ $v.scratch.volume.size }}}}
+    {{- else }}
+    {{- /* No limit unless somebody wants one: all nodes' indexes grow alike, and the kubelet would end all of them together. */}}
+    - {name: state, emptyDir: {{ ternary (dict "sizeLimit" $v.scratch.state) dict (not (empty $v.scratch.state)) | toJson }}}
+    {{- end }}
     {{- end }}
     {{- include "lockgate.secretVolumes" . | nindent 4 }}
     {{- if $v.opa.enabled }}

@@ -16,6 +16,7 @@ from router.processes.stopping import STOP_S
 from router.telemetry.names import METRICS
 from router.workspace import parse, read
 from tests.helm.rendering import CASES, CHART, configuration, manifests, of_kind, one, values
+from tests.helm.test_manifests import faults, newest
 
 
 @pytest.mark.parametrize("case", [None, *CASES])
@@ -129,6 +130,25 @@ def test_what_is_scaled_by_is_measured() -> None:
     named = {each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"}
     assert named == {"lockgate_requests_active"}
     assert named <= {name.replace(".", "_") for name in METRICS}
+
+
+def state_volume(scratch: dict[str, Any]) -> Any:
+    found = manifests(values("postgres-envoy") | {"scratch": scratch})
+    (volume,) = [each for each in one(found, "Deployment")["spec"]["template"]["spec"]["volumes"] if each["name"] == "state"]
+    assert [fault for version in newest() for each in found if (fault := faults(each, version))] == []
+    return {key: value for key, value in volume.items() if key != "name"}
+
+
+def test_a_state_that_is_not_kept_is_bounded_by_who_wants_it_bounded() -> None:
+    """Its indexes grow with the ledger. A limit is one's own choice, and so is a volume that comes and goes with the pod."""
+    assert state_volume({}) == {"emptyDir": {}}
+    assert state_volume({"state": "40Gi"}) == {"emptyDir": {"sizeLimit": "40Gi"}}
+    claim = state_volume({"volume": {"enabled": True, "size": "40Gi", "storageClassName": "fast"}})["ephemeral"]["volumeClaimTemplate"]
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "40Gi"}},
+    }
 
 
 def restarts(given: dict[str, Any]) -> str:
