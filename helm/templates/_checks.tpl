@@ -56,6 +56,16 @@
 {{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not $v.gatewayApi.backendTls.caConfigMap)) }}{{ fail "gatewayApi.backendTls needs tls.source and caConfigMap." }}{{ end -}}
 {{- if and $v.gatewayApi.backendTls.enabled (not $v.envoy.enabled) (not (default dict $v.config.gateway).tls) }}{{ fail "gatewayApi.backendTls is for a door with a certificate: set envoy.enabled, or config.gateway.tls." }}{{ end -}}
 {{- if and $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.credentials.secretName) }}{{ fail "monitoring.serviceMonitor needs credentials.secretName: who reads metrics shows a key with the permission metrics.read." }}{{ end -}}
+{{- if $v.networkPolicy.enabled }}
+  {{- $database := $v.networkPolicy.postgres -}}
+  {{- range $v.networkPolicy.egress }}
+    {{- if not .ports }}{{ $database = true }}{{ end -}}
+    {{- range .ports }}{{ if or (not .port) (eq (toString .port) (toString $v.networkPolicy.postgresPort)) .endPort }}{{ $database = true }}{{ end }}{{ end -}}
+  {{- end -}}
+  {{- if and (eq $v.store.kind "postgres") (not $database) }}{{ fail "The network policy lets nobody reach PostgreSQL: name it in networkPolicy.postgres, or a rule for its port in networkPolicy.egress." }}{{ end -}}
+  {{- if and $v.migration.enabled (not $v.networkPolicy.postgres) }}{{ fail "The migration reaches nobody but whom networkPolicy.postgres names: name the database there." }}{{ end -}}
+  {{- if and $v.monitoring.serviceMonitor.enabled (not $v.networkPolicy.control) }}{{ fail "The network policy lets nobody read metrics: name your Prometheus in networkPolicy.control." }}{{ end -}}
+{{- end -}}
 {{- range $key := list "version" "state" "workers" }}
   {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}
 {{- end -}}

@@ -71,8 +71,8 @@ lockgate.yaml: |
 {{ include "lockgate.configuration" . | indent 2 }}
 {{- if eq .Values.workspace.source "values" }}
 {{- range $path, $content := .Values.workspace.files }}
-{{ $path | replace "/" ".." }}: |
-{{ $content | indent 2 }}
+{{- /* As it was written, to the last byte: what is indented would lose its line ends, and take its first line for the measure. */}}
+{{ $path | replace "/" ".." | toJson }}: {{ $content | toJson }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -90,7 +90,7 @@ projected:
           - {key: lockgate.yaml, path: lockgate.yaml}
           {{- if eq $v.workspace.source "values" }}
           {{- range $path, $_ := $v.workspace.files }}
-          - {key: {{ $path | replace "/" ".." }}, path: {{ $path }}}
+          - {key: {{ $path | replace "/" ".." | toJson }}, path: {{ $path | toJson }}}
           {{- end }}
           {{- end }}
     {{- if eq $v.workspace.source "configMap" }}
@@ -99,7 +99,7 @@ projected:
         {{- with $v.workspace.configMap.items }}
         items:
           {{- range $key, $path := . }}
-          - {key: {{ $key }}, path: {{ $path }}}
+          - {key: {{ $key | toJson }}, path: {{ $path | toJson }}}
           {{- end }}
         {{- end }}
     {{- end }}

@@ -75,7 +75,7 @@ def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
     for item in source["configMap"]["items"]:
         target = hidden / item["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(config["data"][item["key"]], encoding="utf-8")
+        target.write_bytes(config["data"][item["key"]].encode())
     (folder / "..data").symlink_to(hidden.name)
     for top in hidden.iterdir():
         (folder / top.name).symlink_to(Path("..data") / top.name)
@@ -89,6 +89,28 @@ def test_a_workspace_in_values_is_read_whole(tmp_path: Path) -> None:
     assert set(workspace.catalog.intents) == {"read_item"}
     files = {name: text for name, text in given["workspace"]["files"].items() if name.endswith(".rego")}
     assert dict(workspace.policies) == files
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "package shop\n",
+        "package shop",
+        "package shop\n\n\n",
+        "\n\npackage shop\n",
+        "  # indented\npackage shop\n",
+        "\t# by a tab\npackage shop\n",
+        "package shop\r\n\r\nx := 1\r\n",
+        "# <&> \u2028 \u00e4\n",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["policies/shop.rego", "1.rego", "true"])
+def test_files_in_values_arrive_as_they_were_written(content: str, path: str, tmp_path: Path) -> None:
+    """To the last byte, whatever their first line and their line ends; digests and signatures are over bytes."""
+    given = values("workspace-values-csi")
+    given["workspace"]["files"][path] = content
+    assert (laid_out(tmp_path, manifests(given)) / path).read_bytes() == content.encode()
 
 
 def test_pods_end_later_than_lockgate_does() -> None:
