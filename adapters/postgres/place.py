@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.postgres.connection import Server, check_url, connect
+from adapters.postgres.grants import KEY_GRANTS, LEDGER_GRANTS, PRUNING_GRANTS, grant
 from adapters.postgres.ledger import PostgresStore
 from adapters.postgres.orders import PostgresTurns
 from adapters.postgres.reader import PostgresReader
@@ -61,3 +62,8 @@ class PostgresPlace:
             finally:
                 connection.close()
         return done
+
+    def grant(self, role: str, pruning: bool) -> None:
+        """What a node needs, in both databases. `pruning`: with retention."""
+        grant(self.ledger, role, (*LEDGER_GRANTS, *(PRUNING_GRANTS if pruning else ())))
+        grant(self.subject_keys, role, KEY_GRANTS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from adapters.postgres.api_keys import PostgresApiKeys
 from adapters.postgres.connection import Server, check_url, connect
 from adapters.postgres.envoy_reports import PostgresEnvoyReports
+from adapters.postgres.grants import SHARED_GRANTS, grant
 from adapters.postgres.lessons import PostgresLessons
 from adapters.postgres.members import PostgresMembers
 from adapters.postgres.notices import PostgresNotices
@@ -71,3 +72,7 @@ class PostgresShared:
             return [(part, migrate(connection, self.server, part, steps), max(steps)) for part, steps in parts]
         finally:
             connection.close()
+
+    def grant(self, role: str) -> None:
+        """What a node needs."""
+        grant(self.server, role, SHARED_GRANTS)

@@ -51,6 +51,9 @@ class SqlitePlace:
     def put_in_place(self, new: object, name: str) -> str:
         raise AuditError("Files are put in the place of others as files.", "audit_store_unsuited")
 
+    def grant(self, role: str, pruning: bool) -> None:
+        raise AuditError("Files are granted to nobody: `--grant-to` is for a ledger in PostgreSQL.", "audit_store_unsuited")
+
     def migrate(self) -> list[tuple[str, int, int]]:
         """Of files that nobody has open. Raises AuditError `audit_missing`, `audit_locked`."""
         ledger, keys = self.state / LEDGER_FILE, self.state / KEYS_FILE

@@ -1,7 +1,11 @@
 {{/* What the schema cannot say: values that do not go together, each in one sentence. */}}
 {{- define "lockgate.checks" -}}
 {{- $v := .Values -}}
-{{- if not (or $v.gateway.enabled $v.envoy.enabled $v.decide.enabled) }}{{ fail "No door is open: set gateway.enabled, envoy.enabled or decide.enabled." }}{{ end -}}
+{{- if not (or $v.gateway.enabled $v.envoy.enabled $v.decide.enabled $v.events.enabled) }}{{ fail "No door is open: set gateway.enabled, envoy.enabled, decide.enabled or events.enabled." }}{{ end -}}
+{{- if and $v.events.enabled (not (default dict $v.config.events).sources) }}{{ fail "events.enabled needs config.events.sources: nobody is let in whom it does not name." }}{{ end -}}
+{{- $tiles := default dict (default dict $v.config.audit).tiles -}}
+{{- if and $v.tiles.enabled (eq $v.tls.source "none") (not (or $tiles.public $v.tls.insecure)) }}{{ fail "tiles.enabled would take API keys unencrypted: set tls.source, config.audit.tiles.public, or tls.insecure to true." }}{{ end -}}
+{{- if and (not $v.tiles.enabled) (hasKey (default dict $v.config.audit) "tiles") }}{{ fail "config.audit.tiles is for a port that the chart opens: set tiles.enabled." }}{{ end -}}
 {{- if and (eq $v.store.kind "sqlite") (include "lockgate.several" .) }}{{ fail "SQLite keeps the ledger of one node: set replicas to 1 and hpa.enabled to false, or store.kind to postgres." }}{{ end -}}
 {{- if and (eq $v.store.kind "postgres") (eq $v.secrets.source "none") }}{{ fail "store.kind postgres needs ledger-url, and the keys that all nodes share, from secrets.source." }}{{ end -}}
 {{- if and (eq $v.store.kind "postgres") (not $v.secrets.keys) (not (and (dig "audit" "key" "" $v.config) (dig "audit" "sealing_key" "" $v.config))) }}{{ fail "Nodes that share a ledger share its keys: set secrets.keys, or config.audit.key and config.audit.sealing_key." }}{{ end -}}
@@ -49,12 +53,26 @@
 {{- end -}}
 {{- $view := include "lockgate.bytes" (default "64KiB" (default dict (default dict $v.config.gateway).limits).view) | int64 -}}
 {{- if and $v.gatewayApi.extAuth.enabled (le (int64 $v.gatewayApi.extAuth.maxRequestBytes) $view) }}{{ fail (printf "Envoy may cut a body at gatewayApi.extAuth.maxRequestBytes without a word: set it to %d or more, one byte beyond config.gateway.limits.view, so that Lockgate sees that there is more." (add $view 1)) }}{{ end -}}
-{{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not (and $v.gatewayApi.backendTls.hostname $v.gatewayApi.backendTls.caConfigMap))) }}{{ fail "gatewayApi.backendTls needs tls.source, hostname and caConfigMap." }}{{ end -}}
+{{- if and $v.gatewayApi.backendTls.enabled (or (eq $v.tls.source "none") (not $v.gatewayApi.backendTls.caConfigMap)) }}{{ fail "gatewayApi.backendTls needs tls.source and caConfigMap." }}{{ end -}}
+{{- if and $v.gatewayApi.backendTls.enabled (not $v.envoy.enabled) (not (default dict $v.config.gateway).tls) }}{{ fail "gatewayApi.backendTls is for a door with a certificate: set envoy.enabled, or config.gateway.tls." }}{{ end -}}
 {{- if and $v.monitoring.serviceMonitor.enabled (not $v.monitoring.serviceMonitor.credentials.secretName) }}{{ fail "monitoring.serviceMonitor needs credentials.secretName: who reads metrics shows a key with the permission metrics.read." }}{{ end -}}
+{{- if $v.networkPolicy.enabled }}
+  {{- $database := $v.networkPolicy.postgres -}}
+  {{- range $v.networkPolicy.egress }}
+    {{- if not .ports }}{{ $database = true }}{{ end -}}
+    {{- range .ports }}{{ if or (not .port) (eq (toString .port) (toString $v.networkPolicy.postgresPort)) .endPort }}{{ $database = true }}{{ end }}{{ end -}}
+  {{- end -}}
+  {{- if and (eq $v.store.kind "postgres") (not $database) }}{{ fail "The network policy lets nobody reach PostgreSQL: name it in networkPolicy.postgres, or a rule for its port in networkPolicy.egress." }}{{ end -}}
+  {{- if and $v.migration.enabled (not $v.networkPolicy.postgres) }}{{ fail "The migration reaches nobody but whom networkPolicy.postgres names: name the database there." }}{{ end -}}
+  {{- if and $v.monitoring.serviceMonitor.enabled (not $v.networkPolicy.control) }}{{ fail "The network policy lets nobody read metrics: name your Prometheus in networkPolicy.control." }}{{ end -}}
+{{- end -}}
 {{- range $key := list "version" "state" "workers" }}
   {{- if hasKey $v.config $key }}{{ fail (printf "config.%s is set by the chart; leave it out." $key) }}{{ end -}}
 {{- end -}}
-{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "control" "probes") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
+{{- range $name := list "listen" "insecure" }}
+  {{- if hasKey $tiles $name }}{{ fail (printf "config.audit.tiles.%s is set by the chart; leave it out." $name) }}{{ end -}}
+{{- end -}}
+{{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "events" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "control" "probes") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
   {{- if hasKey (default dict (index $v.config (first $path))) (last $path) }}{{ fail (printf "config.%s is set by the chart; leave it out." (join "." $path)) }}{{ end -}}
 {{- end -}}
 {{- end }}

@@ -28,7 +28,16 @@
   {{- end -}}
   {{- $_ := set $c "envoy" $door -}}
 {{- end -}}
+{{- with $c.events -}}
+  {{- $_ := set $c "events" (set . "listen" (ternary (printf "0.0.0.0:%d" (int $v.events.port)) nil $v.events.enabled)) -}}
+{{- end -}}
 {{- $audit := default dict $c.audit -}}
+{{- if $v.tiles.enabled -}}
+  {{- $tiles := set (default dict $audit.tiles) "listen" (printf "0.0.0.0:%d" (int $v.tiles.port)) -}}
+  {{- if ne $v.tls.source "none" -}}{{- $tiles = merge $tiles (dict "tls" $tls) -}}
+  {{- else if not $tiles.public -}}{{- $_ := set $tiles "insecure" true -}}{{- end -}}
+  {{- $_ := set $audit "tiles" $tiles -}}
+{{- end -}}
 {{- if and (ne $v.secrets.source "none") $v.secrets.keys -}}
   {{- $audit = merge $audit (dict "key" (dict "file" (printf "%s/ledger.key" $secrets)) "sealing_key" (dict "file" (printf "%s/sealing.key" $secrets))) -}}
 {{- end -}}
@@ -51,7 +60,8 @@
 {{- $gateway := pick $c.gateway "listen" "limits" "tls" -}}
 {{- $bundle := pick (default dict (default dict $c.policy).bundle) "from" -}}
 {{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
-{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers" "learning") -}}
+{{- $events := ternary (pick (default dict $c.events) "listen" "tls") dict .Values.events.enabled -}}
+{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle "events" $events) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers" "learning") -}}
 {{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
 {{- end }}
 
@@ -61,8 +71,8 @@ lockgate.yaml: |
 {{ include "lockgate.configuration" . | indent 2 }}
 {{- if eq .Values.workspace.source "values" }}
 {{- range $path, $content := .Values.workspace.files }}
-{{ $path | replace "/" ".." }}: |
-{{ $content | indent 2 }}
+{{- /* As it was written, to the last byte: what is indented would lose its line ends, and take its first line for the measure. */}}
+{{ $path | replace "/" ".." | toJson }}: {{ $content | toJson }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -80,7 +90,7 @@ projected:
           - {key: lockgate.yaml, path: lockgate.yaml}
           {{- if eq $v.workspace.source "values" }}
           {{- range $path, $_ := $v.workspace.files }}
-          - {key: {{ $path | replace "/" ".." }}, path: {{ $path }}}
+          - {key: {{ $path | replace "/" ".." | toJson }}, path: {{ $path | toJson }}}
           {{- end }}
           {{- end }}
     {{- if eq $v.workspace.source "configMap" }}
@@ -89,7 +99,7 @@ projected:
         {{- with $v.workspace.configMap.items }}
         items:
           {{- range $key, $path := . }}
-          - {key: {{ $key }}, path: {{ $path }}}
+          - {key: {{ $key | toJson }}, path: {{ $path | toJson }}}
           {{- end }}
         {{- end }}
     {{- end }}

@@ -63,7 +63,31 @@ labels: {{- include "lockgate.labels" . | nindent 2 }}
 {{- if $v.decide.enabled }}
 - {name: decide, port: {{ $v.decide.port }}}
 {{- end }}
+{{- if $v.events.enabled }}
+- {name: events, port: {{ $v.events.port }}}
+{{- end }}
+{{- if $v.tiles.enabled }}
+- {name: tiles, port: {{ $v.tiles.port }}}
+{{- end }}
 - {name: control, port: {{ $v.control.port }}}
+{{- end }}
+
+{{/* Doors of the main Service: its name is that of the release. */}}
+{{- define "lockgate.served" -}}
+{{- $v := .Values -}}
+{{- if or $v.gateway.enabled $v.decide.enabled $v.events.enabled $v.tiles.enabled -}}yes{{- end -}}
+{{- end }}
+
+{{/* Names of the Services, by all of which a certificate is asked for. */}}
+{{- define "lockgate.services" -}}
+{{- $name := include "lockgate.fullname" . }}
+- {{ $name }}-nodes
+{{- if include "lockgate.served" . }}
+- {{ $name }}
+{{- end }}
+{{- if .Values.envoy.enabled }}
+- {{ $name }}-envoy
+{{- end }}
 {{- end }}
 
 {{- define "lockgate.migrationLabels" -}}

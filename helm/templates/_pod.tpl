@@ -1,8 +1,11 @@
-{{/* What every container may: nothing but compute and write where a volume is. */}}
+{{/* What every container may: nothing but compute and write where a volume is. The user stands here, too: Vault's injector gives its agents the
+container's, and looks nowhere else. */}}
 {{- define "lockgate.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
@@ -83,8 +86,10 @@ args: [serve, --config, /etc/lockgate/lockgate.yaml, --log, json]
 securityContext: {{- include "lockgate.containerSecurity" . | nindent 2 }}
 env:
   - {name: LOCKGATE_NODE, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-  {{- if eq $v.store.kind "sqlite" }}
-  - {name: LOCKGATE_STATE, value: /var/lib/lockgate/state} # for commands in the container
+  # for commands in the container
+  - {name: LOCKGATE_CONFIG, value: /etc/lockgate/lockgate.yaml}
+  {{- if and (include "lockgate.tlsSecret" .) $v.tls.ca }}
+  - {name: LOCKGATE_CONTROL_CA, value: /run/lockgate/tls/{{ $v.tls.ca }}}
   {{- end }}
   {{- include "lockgate.variables" . | nindent 2 }}
 ports:
@@ -194,7 +199,22 @@ spec:
     - {{- include "lockgate.workspaceVolume" (dict "root" . "config" (include "lockgate.fullname" .)) | nindent 6 }}
     - {name: tmp, emptyDir: {sizeLimit: {{ $v.scratch.tmp }}}}
     {{- if not (include "lockgate.stateful" .) }}
-    - {name: state, emptyDir: {sizeLimit: {{ $v.scratch.state }}}}
+    {{- if $v.scratch.volume.enabled }}
+    - name: state
+      ephemeral:
+        volumeClaimTemplate:
+          metadata:
+            labels: {{- include "lockgate.selector" . | nindent 14 }}
+          spec:
+            accessModes: [ReadWriteOnce]
+            {{- with $v.scratch.volume.storageClassName }}
+            storageClassName: {{ . }}
+            {{- end }}
+            resources: {requests: {storage: {{ $v.scratch.volume.size }}}}
+    {{- else }}
+    {{- /* No limit unless somebody wants one: all nodes' indexes grow alike, and the kubelet would end all of them together. */}}
+    - {name: state, emptyDir: {{ ternary (dict "sizeLimit" $v.scratch.state) dict (not (empty $v.scratch.state)) | toJson }}}
+    {{- end }}
     {{- end }}
     {{- include "lockgate.secretVolumes" . | nindent 4 }}
     {{- if $v.opa.enabled }}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +26,7 @@ from router.settings import duration
 from router.system import SystemClock
 from router.wiring.nodes import OpenApiKeys, api_keys_of
 from router.workspace import parse, read
+from router.yaml_source import read_yaml
 
 FILE = "identity.sqlite"
 SECOND = 1_000_000_000
@@ -40,7 +40,7 @@ def placed(command: F) -> F:
         type=click.Path(file_okay=False, path_type=Path),
         envvar="LOCKGATE_STATE",
         show_envvar=True,
-        help="Directory that holds the state; when left out, where the nodes of the configuration share their keys, else `state`.",
+        help="Directory that holds the state; when left out, where the nodes of the configuration share their keys, else its `state`.",
     )
     return config_option(state(command))
 
@@ -112,8 +112,7 @@ def _service(state: Path | None, config: Path, clock: SystemClock, new: bool = F
     """Translates our failures into one sentence. Only `create` makes the file."""
     store: OpenApiKeys | None = None
     try:
-        store = _shared(config, clock) if state is None else None
-        store = store or _file(state or Path("state"), clock, new)
+        store = _configured(config, clock, new) if state is None else _file(state, clock, new)
         store.open()
         yield KeyService(store, clock)
     except LockgateError as error:
@@ -130,17 +129,20 @@ def _file(state: Path, clock: SystemClock, new: bool) -> SqliteApiKeys:
     return SqliteApiKeys(path, clock)
 
 
-def _shared(config: Path, clock: SystemClock) -> OpenApiKeys | None:
-    """Only a configuration with `nodes` is looked at: to make keys in a file takes none that could be used. Raises ConfigError."""
+def _configured(config: Path, clock: SystemClock, new: bool) -> OpenApiKeys:
+    """The file, or what nodes share. Only of a configuration with `nodes` is everything looked at: to make keys in a file takes none that
+    could be used. Raises ConfigError."""
     file = config / "lockgate.yaml" if config.is_dir() else config
     try:
-        written = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    if not isinstance(written, dict) or written.get("nodes") is None:
-        return None
-    found = api_keys_of(parse(read(config, os.environ), os.environ), clock)
-    return None if isinstance(found, SqliteApiKeys) else found
+        document, _ = read_yaml(file.name, file.read_bytes(), os.environ)
+    except OSError:
+        return _file(Path("state"), clock, new)
+    written = document.value if document is not None and isinstance(document.value, dict) else {}
+    if written.get("nodes") is None:
+        return _file(file.parent / str(written.get("state") or "state"), clock, new)
+    workspace = parse(read(config, os.environ), os.environ)
+    found = api_keys_of(workspace, clock)
+    return _file(workspace.path(workspace.config.state), clock, new) if isinstance(found, SqliteApiKeys) else found
 
 
 def _expiry(expires: str | None, now_ns: int) -> int | None:

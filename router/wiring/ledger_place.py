@@ -44,6 +44,9 @@ class LedgerPlace(Protocol):
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""
 
+    def grant(self, role: str, pruning: bool) -> None:
+        """To a database's user, what a node may do; `pruning`: with retention. Raises AuditError, of files `audit_store_unsuited`."""
+
 
 def ledger_place(workspace: Workspace) -> LedgerPlace:
     """Raises ConfigError."""

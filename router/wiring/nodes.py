@@ -102,6 +102,9 @@ class SharedPlace(Protocol):
     def migrate(self) -> list[tuple[str, int, int]]:
         """(part, format before, format now). Raises AuditError."""
 
+    def grant(self, role: str) -> None:
+        """To a database's user, what a node may do. Raises AuditError."""
+
 
 def shared_place(workspace: Workspace) -> SharedPlace | None:
     """None for a node that shares nothing but, perhaps, its ledger. Raises ConfigError."""

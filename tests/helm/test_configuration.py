@@ -16,6 +16,7 @@ from router.processes.stopping import STOP_S
 from router.telemetry.names import METRICS
 from router.workspace import parse, read
 from tests.helm.rendering import CASES, CHART, configuration, manifests, of_kind, one, values
+from tests.helm.test_manifests import faults, newest
 
 
 @pytest.mark.parametrize("case", [None, *CASES])
@@ -26,18 +27,40 @@ def test_lockgate_takes_the_configuration(case: str | None) -> None:
     assert str(config.control.listen).startswith("0.0.0.0:")
 
 
-@pytest.mark.parametrize("doors", [("gateway",), ("envoy",), ("gateway", "envoy"), ("gateway", "decide"), ("envoy", "decide")])
+@pytest.mark.parametrize(
+    "doors",
+    [
+        ("gateway",),
+        ("envoy",),
+        ("events",),
+        ("gateway", "envoy"),
+        ("gateway", "decide"),
+        ("envoy", "decide"),
+        ("gateway", "events", "tiles"),
+    ],
+)
 def test_only_doors_that_are_open_listen(doors: tuple[str, ...]) -> None:
     """On all addresses of the pod; a door that is not open has no listener at all."""
-    given = {name: {"enabled": name in doors} for name in ("gateway", "envoy", "decide")}
-    config = Config.model_validate(configuration(manifests({**given, "tls": {"source": "secret", "secretName": "t"}})))
+    given: dict[str, Any] = {name: {"enabled": name in doors} for name in ("gateway", "envoy", "decide", "events", "tiles")}
+    given |= {"tls": {"source": "secret", "secretName": "t"}, "config": {"events": {"sources": {"shop": {}}}}}
+    given |= {"networkPolicy": {name: [{"podSelector": {}}] for name in doors}}
+    found = manifests(given)
+    config = Config.model_validate(configuration(found))
     listens = {
         "gateway": config.gateway.listen,
         "envoy": config.envoy.listen if config.envoy is not None else None,
         "decide": config.decide.listen if config.decide is not None else None,
+        "events": config.events.listen if config.events is not None else None,
+        "tiles": config.audit.tiles.listen if config.audit.tiles is not None else None,
     }
     assert {name for name, listen in listens.items() if listen is not None} == set(doors)
     assert all(str(listen).startswith("0.0.0.0:") for listen in listens.values() if listen is not None)
+    ports = {name: int(str(listen).rpartition(":")[2]) for name, listen in listens.items() if listen is not None}
+    (container,) = one(found, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]} == ports | {"control": 8081}
+    reached = {port["targetPort"] for each in of_kind(found, "Service") for port in each["spec"]["ports"]}
+    assert reached == {*ports, "control"}
+    assert {port["port"] for rule in one(found, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]} == set(ports)
 
 
 def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
@@ -52,7 +75,7 @@ def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
     for item in source["configMap"]["items"]:
         target = hidden / item["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(config["data"][item["key"]], encoding="utf-8")
+        target.write_bytes(config["data"][item["key"]].encode())
     (folder / "..data").symlink_to(hidden.name)
     for top in hidden.iterdir():
         (folder / top.name).symlink_to(Path("..data") / top.name)
@@ -66,6 +89,28 @@ def test_a_workspace_in_values_is_read_whole(tmp_path: Path) -> None:
     assert set(workspace.catalog.intents) == {"read_item"}
     files = {name: text for name, text in given["workspace"]["files"].items() if name.endswith(".rego")}
     assert dict(workspace.policies) == files
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "package shop\n",
+        "package shop",
+        "package shop\n\n\n",
+        "\n\npackage shop\n",
+        "  # indented\npackage shop\n",
+        "\t# by a tab\npackage shop\n",
+        "package shop\r\n\r\nx := 1\r\n",
+        "# <&> \u2028 \u00e4\n",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["policies/shop.rego", "1.rego", "true"])
+def test_files_in_values_arrive_as_they_were_written(content: str, path: str, tmp_path: Path) -> None:
+    """To the last byte, whatever their first line and their line ends; digests and signatures are over bytes."""
+    given = values("workspace-values-csi")
+    given["workspace"]["files"][path] = content
+    assert (laid_out(tmp_path, manifests(given)) / path).read_bytes() == content.encode()
 
 
 def test_pods_end_later_than_lockgate_does() -> None:
@@ -109,6 +154,25 @@ def test_what_is_scaled_by_is_measured() -> None:
     assert named <= {name.replace(".", "_") for name in METRICS}
 
 
+def state_volume(scratch: dict[str, Any]) -> Any:
+    found = manifests(values("postgres-envoy") | {"scratch": scratch})
+    (volume,) = [each for each in one(found, "Deployment")["spec"]["template"]["spec"]["volumes"] if each["name"] == "state"]
+    assert [fault for version in newest() for each in found if (fault := faults(each, version))] == []
+    return {key: value for key, value in volume.items() if key != "name"}
+
+
+def test_a_state_that_is_not_kept_is_bounded_by_who_wants_it_bounded() -> None:
+    """Its indexes grow with the ledger. A limit is one's own choice, and so is a volume that comes and goes with the pod."""
+    assert state_volume({}) == {"emptyDir": {}}
+    assert state_volume({"state": "40Gi"}) == {"emptyDir": {"sizeLimit": "40Gi"}}
+    claim = state_volume({"volume": {"enabled": True, "size": "40Gi", "storageClassName": "fast"}})["ephemeral"]["volumeClaimTemplate"]
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "40Gi"}},
+    }
+
+
 def restarts(given: dict[str, Any]) -> str:
     spec = one(manifests(given), "StatefulSet")["spec"]["template"]
     found: str = spec["metadata"]["annotations"]["lockgate.example/restarts"]
@@ -127,11 +191,21 @@ def restarts(given: dict[str, Any]) -> str:
         ({"telemetry": {"otlp": "http://collector:4318"}}, True),
         ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
         ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz", "unsigned": True}}}, True),
+        ({"events": {"sources": {"shop": {}}}}, False),
     ],
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:
     """What a node takes up while it serves leaves its pod; what it refuses until a restart replaces it."""
     assert (restarts({"config": config}) != restarts({})) is restarted
+
+
+def test_pods_are_replaced_for_another_door_of_events() -> None:
+    """Its listener is made at the start alone; so is the tiles'."""
+    events: dict[str, Any] = {"config": {"events": {"sources": {"shop": {}}}}}
+    ports = [events, events | {"events": {"enabled": True}}, events | {"events": {"enabled": True, "port": 9999}}]
+    ports += [ports[1] | {"config": {"events": {"sources": {"shop": {}}, "tls": {"certificate": "c", "key": "k"}}}}]
+    ports += [{"tiles": {"enabled": True, "port": port}, "tls": {"insecure": True}} for port in (8084, 8085)]
+    assert len({restarts(each) for each in ports}) == len(ports)
 
 
 def test_what_needs_a_restart_is_what_a_reload_refuses() -> None:

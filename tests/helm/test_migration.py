@@ -17,7 +17,7 @@ from tests.postgres_server import PostgresServer, running
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
     with running() as server:
-        server.sql("CREATE DATABASE ledger", "CREATE DATABASE subjects")
+        server.sql("CREATE DATABASE ledger", "CREATE DATABASE subjects", "CREATE ROLE lockgate_node")
         yield server
 
 
@@ -42,12 +42,36 @@ def test_the_job_makes_the_tables_and_may_come_again(tmp_path: Path, postgres: P
     given["workspace"] = values("workspace-values-csi")["workspace"]
     found = manifests(given)
     (container,) = one(found, "Job")["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["audit", "migrate", "--config", "/etc/lockgate/lockgate.yaml"]
+    assert container["args"] == ["audit", "migrate", "--config", "/etc/lockgate/lockgate.yaml", "--grant-to", "lockgate_node"]
     folder = laid_out(tmp_path, found, {"ledger-url": postgres.url("ledger"), "keys-url": postgres.url("subjects")})
-    first = cli("audit", "migrate", "--config", str(folder / "lockgate.yaml"))
+    command = [str(folder / "lockgate.yaml") if each.endswith("lockgate.yaml") else each for each in container["args"]]
+    first = cli(*command)
     assert first.returncode == 0, first.stderr
     assert "→" in first.stdout
-    again = cli("audit", "migrate", "--config", str(folder / "lockgate.yaml"))
+    granted = "SELECT count(*) FROM pg_class WHERE has_table_privilege('lockgate_node', oid, 'INSERT') AND relkind = 'r'"
+    assert int(postgres.sql(granted, database="ledger")) > 20
+    again = cli(*command)
     assert again.returncode == 0, again.stderr
     assert "→" not in again.stdout
     assert len(again.stdout.splitlines()) == len(first.stdout.splitlines()) >= 2
+
+
+def test_the_job_runs_where_nodes_run_and_has_what_they_mount() -> None:
+    """On their nodes, with their priority, and with a private authority for the database."""
+    found = manifests(values("postgres-gateway"))
+    job, nodes = (one(found, kind)["spec"]["template"]["spec"] for kind in ("Job", "Deployment"))
+    for key in ("nodeSelector", "tolerations", "priorityClassName", "affinity"):
+        assert job[key] == nodes[key]
+    corporate = {"name": "corporate-ca", "mountPath": "/etc/corporate", "readOnly": True}
+    assert all(corporate in each["containers"][0]["volumeMounts"] for each in (job, nodes))
+    assert {"name": "corporate-ca", "configMap": {"name": "corporate-ca"}} in job["volumes"]
+
+
+def test_nothing_is_granted_unless_somebody_is_named() -> None:
+    """Who grants by other means goes on so; and a job does not wait for pods to be near to, of which there may be none yet."""
+    given = values("postgres-gateway")
+    given["migration"].pop("grantTo")
+    given["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}
+    spec = one(manifests(given), "Job")["spec"]["template"]["spec"]
+    assert "--grant-to" not in spec["containers"][0]["args"]
+    assert "affinity" not in spec

@@ -119,6 +119,16 @@ def test_panels_do_not_overlap_and_have_numbers_of_their_own() -> None:
     assert max(x for x, _ in cells) == 23
 
 
+def test_panels_are_of_the_chosen_namespace_and_job() -> None:
+    """Releases in several namespaces have one name, and so one job; where there are no namespaces, all of them is nothing."""
+    for expression in SHOWN:
+        assert len(re.findall(r"\blockgate[a-z_:0-9]+\{", expression)) == expression.count('{namespace=~"$namespace",job=~"$job"') > 0
+    variables = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
+    assert list(variables) == ["datasource", "namespace", "job"]
+    assert variables["namespace"]["allValue"] == ".*"
+    assert 'namespace=~"$namespace"' in variables["job"]["query"]["query"]
+
+
 def test_the_chart_has_both_as_they_are() -> None:
     """With the links to where runbooks are kept, and nothing else changed."""
     found = manifests(values("postgres-gateway"))

@@ -63,9 +63,16 @@ def unlimited(found: list[Manifest]) -> None:
     container(found)["resources"]["limits"].pop("memory")
 
 
+def limited_state(found: list[Manifest]) -> None:
+    (state,) = [each for each in pod(found)["volumes"] if each["name"] == "state"]
+    state["emptyDir"]["sizeLimit"] = "2Gi"
+
+
 VIOLATIONS: dict[str, tuple[str, Callable[[list[Manifest]], None]]] = {
     "may be root": ("root", secured("runAsNonRoot", False)),
     "is root": ("root", secured("runAsUser", 0)),
+    "leaves its user to the pod": ("no_user_of_its_own", lambda found: container(found)["securityContext"].pop("runAsUser") and None),
+    "leaves its group to the pod": ("no_user_of_its_own", lambda found: container(found)["securityContext"].pop("runAsGroup") and None),
     "writes to the image": ("writable_root", secured("readOnlyRootFilesystem", False)),
     "gains privileges": ("escalation", secured("allowPrivilegeEscalation", True)),
     "has all privileges": ("privileged", secured("privileged", True)),
@@ -82,6 +89,7 @@ VIOLATIONS: dict[str, tuple[str, Callable[[list[Manifest]], None]]] = {
     "is in the host's network": ("host", in_pod("hostNetwork", True)),
     "has a folder of the host": ("host", lambda found: pod(found)["volumes"].append({"name": "h", "hostPath": {"path": "/"}})),
     "fills the host's disk": ("unbounded_scratch", lambda found: pod(found)["volumes"].append({"name": "e", "emptyDir": {}})),
+    "is evicted with all others": ("evicted_together", limited_state),
     "may write its secrets": ("writable_mount", mounted_to_write),
     "is cut while it drains": ("short_grace", in_pod("terminationGracePeriodSeconds", int(STOP_S) + 4)),
     "leaves before proxies know": ("no_prestop", lambda found: container(found)["lifecycle"].clear()),

@@ -12,7 +12,9 @@ from router.processes.stopping import STOP_S
 from tests.helm.rendering import CASES, CHART, rendered, values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-POSTGRES: dict[str, Any] = {"store": {"kind": "postgres"}, "secrets": {"source": "existing", "existing": {"name": "s"}}}
+UNREACHED: dict[str, Any] = {"store": {"kind": "postgres"}, "secrets": {"source": "existing", "existing": {"name": "s"}}}
+POSTGRES = UNREACHED | {"networkPolicy": {"postgres": [{"podSelector": {"matchLabels": {"app": "postgres"}}}]}}
+ELSEWHERE = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}
 ENVOY: dict[str, Any] = {"envoy": {"enabled": True}, "tls": {"source": "secret", "secretName": "t"}}
 SHAPES = {
     "an unknown key": ({"replica": 2}, "replica"),
@@ -70,7 +72,19 @@ SENTENCES = {
         "set it to 65537 or more",
     ),
     "a route of no gateway": ({"gatewayApi": {"httpRoute": {"enabled": True}}}, "needs parentRefs"),
+    "events of nobody": ({"events": {"enabled": True}}, "needs config.events.sources"),
+    "events' address": ({"config": {"events": {"listen": "0.0.0.0:8083"}}}, "config.events.listen is set by the chart"),
+    "tiles in the clear": ({"tiles": {"enabled": True}}, "tiles.enabled would take API keys unencrypted"),
+    "tiles on no port": ({"config": {"audit": {"tiles": {"public": True}}}}, "set tiles.enabled"),
+    "tiles' address": (
+        {"tiles": {"enabled": True}, "tls": {"insecure": True}, "config": {"audit": {"tiles": {"listen": "0.0.0.0:1"}}}},
+        "config.audit.tiles.listen is set by the chart",
+    ),
     "TLS to nowhere": ({"gatewayApi": {"backendTls": {"enabled": True}}}, "backendTls needs"),
+    "TLS to a door without it": (
+        {"tls": {"source": "secret", "secretName": "t"}, "gatewayApi": {"backendTls": {"enabled": True, "caConfigMap": "c"}}},
+        "set envoy.enabled, or config.gateway.tls",
+    ),
     "certificates in the clear": ({"control": {"clientCertificates": "required"}}, "needs tls.source"),
     "metrics without a certificate": (
         {
@@ -81,6 +95,23 @@ SENTENCES = {
         "clientCertificate.secretName",
     ),
     "metrics for nobody": ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "metrics.read"),
+    "a database that nobody reaches": (UNREACHED, "name it in networkPolicy.postgres"),
+    "a database that egress does not name": (UNREACHED | {"networkPolicy": {"egress": [ELSEWHERE]}}, "name it in networkPolicy.postgres"),
+    "a database that the migration does not reach": (
+        UNREACHED
+        | {
+            "migration": {"enabled": True, "existingSecret": "o"},
+            "networkPolicy": {"egress": [ELSEWHERE | {"ports": [{"port": 5432, "protocol": "TCP"}]}]},
+        },
+        "The migration reaches nobody but whom networkPolicy.postgres names",
+    ),
+    "metrics that nobody reaches": (
+        {
+            "tls": {"source": "secret", "secretName": "t"},
+            "monitoring": {"serviceMonitor": {"enabled": True, "credentials": {"secretName": "m"}}},
+        },
+        "name your Prometheus in networkPolicy.control",
+    ),
     "a listener of the chart's": ({"config": {"gateway": {"listen": "0.0.0.0:1"}}}, "config.gateway.listen is set by the chart"),
     "a certificate of the chart's": ({"config": {"control": {"tls": {}}}}, "config.control.tls is set by the chart"),
     "probes of the chart's": ({"config": {"control": {"probes": "0.0.0.0:1"}}}, "config.control.probes is set by the chart"),
@@ -155,3 +186,18 @@ def test_the_sets_of_values_are_taken() -> None:
     """The cases that are tried are themselves in order."""
     for case in CASES:
         assert rendered(values(case))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"enabled": False},
+        {"postgres": [{"podSelector": {}}]},
+        {"egress": [ELSEWHERE | {"ports": [{"port": 5432, "protocol": "TCP"}]}]},
+        {"egress": [ELSEWHERE | {"ports": [{"port": 6432, "protocol": "TCP"}]}], "postgresPort": 6432},
+        {"egress": [ELSEWHERE | {"ports": [{"port": 5000, "endPort": 6000, "protocol": "TCP"}]}]},
+    ],
+)
+def test_a_database_is_reached_by_any_rule_for_its_port(network: dict[str, Any]) -> None:
+    """What is refused is only what cannot work."""
+    assert rendered(UNREACHED | {"networkPolicy": network, "tls": {"insecure": True}})

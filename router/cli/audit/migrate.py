@@ -10,7 +10,7 @@ import click
 from router.cli.audit.sources import STORE, sources, store_option
 from router.cli.common import config_option
 from router.wiring.nodes import shared_place
-from router.workspace import parse, read
+from router.workspace import Workspace, parse, read
 
 
 @click.command()
@@ -22,16 +22,24 @@ from router.workspace import parse, read
 )
 @store_option
 @config_option
-def migrate(state: Path | None, config: Path) -> None:
+@click.option("--grant-to", metavar="ROLE", help="Grant the nodes' database user what it needs, and nothing more; PostgreSQL only.")
+def migrate(state: Path | None, config: Path, grant_to: str | None) -> None:
     """Bring a ledger, its subjects' keys, and what nodes share, to this release's format, and make their tables where they are in
     PostgreSQL. `lockgate serve` does so by itself; this is for copies, and for databases whose tables the nodes' user does not own."""
-    for part, before, now in [*sources(state, config).place.migrate(), *_shared(state, config)]:
+    place, workspace = sources(state, config).place, _workspace(state, config)
+    shared = None if workspace is None else shared_place(workspace)
+    for part, before, now in [*place.migrate(), *([] if shared is None else shared.migrate())]:
         click.echo(f"{part}: format {now}, as it was" if before == now else f"{part}: format {before} → {now}")
+    if grant_to is None:
+        return
+    place.grant(grant_to, workspace is not None and workspace.config.audit.retention is not None)
+    if shared is not None:
+        shared.grant(grant_to)
+    click.echo(f"{grant_to} may do what nodes need.")
 
 
-def _shared(state: Path | None, config: Path) -> list[tuple[str, int, int]]:
-    """Of the configuration's nodes."""
+def _workspace(state: Path | None, config: Path) -> Workspace | None:
+    """Of nodes that share more; none where only a ledger is named."""
     if state is not None or not config.exists() or click.get_current_context().meta.get(STORE) is not None:
-        return []
-    place = shared_place(parse(read(config, os.environ), os.environ))
-    return [] if place is None else place.migrate()
+        return None
+    return parse(read(config, os.environ), os.environ)

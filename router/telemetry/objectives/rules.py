@@ -40,9 +40,15 @@ WAITING_S = 5 * MINUTE_S
 UNSIGNED_S, POLICY_S = 5 * MINUTE_S, 5 * MINUTE_S
 ABSTENTION_S = 15 * MINUTE_S
 
-# What Lockgate itself could not do: refused before a decision, denied for want of a verdict, not classified because the classifier failed.
-REFUSALS = re.compile("overloaded|starting|internal|state_unavailable|keys_unavailable|policy_rate_limit_unavailable|audit_.*")
-VERDICTS = re.compile("policy_(undefined|error|late|unavailable|unauthorized|circuit_open|malformed|stale)")
+# What Lockgate itself could not do: refused before a decision, denied for want of a verdict or of a count, not classified because the
+# classifier failed. An Envoy that is set up wrongly is nobody's fault who asks, and refuses everybody.
+REFUSALS = re.compile(
+    "overloaded|starting|internal|decision_late|(state|keys|limits|idempotency|policy_rate_limit)_unavailable"
+    "|envoy_(source_missing|mode_unfit|metadata_invalid)|audit_.*"
+)
+VERDICTS = re.compile(
+    "policy_(undefined|error|late|unavailable|unauthorized|circuit_open|malformed|stale|rate_limit_unavailable)|limits_unavailable"
+)
 UNCLASSIFIED = "unavailable"
 ABSTAINED = "abstained"
 

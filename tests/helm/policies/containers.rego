@@ -15,6 +15,13 @@ runs_as_somebody(container, spec) if {
 	object.get(security(container), "runAsUser", spec.securityContext.runAsUser) > 0
 }
 
+# What is injected beside a container, such as Vault's agent, takes the container's own user and denies the pod where only the pod has one.
+violation contains {"code": "no_user_of_its_own", "where": sprintf("%s %s", [where, key])} if {
+	some [where, container, _] in manifests.containers
+	some key in ["runAsUser", "runAsGroup"]
+	object.get(security(container), key, null) == null
+}
+
 violation contains {"code": "writable_root", "where": where} if {
 	some [where, container, _] in manifests.containers
 	object.get(security(container), "readOnlyRootFilesystem", false) != true

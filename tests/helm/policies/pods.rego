@@ -26,11 +26,21 @@ violation contains {"code": "host", "where": sprintf("%s %s", [where, volume.nam
 	volume.hostPath
 }
 
+# The state is not bounded: what is in it grows with the ledger, in all nodes alike, and the kubelet would evict them together.
 violation contains {"code": "unbounded_scratch", "where": sprintf("%s %s", [where, volume.name])} if {
 	some [where, spec] in manifests.pods
 	some volume in spec.volumes
 	object.get(volume, "emptyDir", null) != null
+	volume.name != "state"
 	not volume.emptyDir.sizeLimit
+}
+
+violation contains {"code": "evicted_together", "where": sprintf("%s %s", [where, volume.name])} if {
+	some [where, spec] in manifests.pods
+	not startswith(where, "Job/")
+	some volume in spec.volumes
+	volume.name == "state"
+	volume.emptyDir.sizeLimit
 }
 
 # A Secret or a ConfigMap is mounted to be read.

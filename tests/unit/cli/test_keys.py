@@ -85,3 +85,22 @@ def test_an_open_directory_is_refused(state: Path) -> None:
     state.mkdir()
     state.chmod(0o777)
     assert "chmod o-w" in run("create", "--state", state, "--subject", "olga").output
+
+
+@pytest.mark.parametrize(
+    ("written", "where"), [("version: 1\n", "state"), ("state: kept\n", "kept"), ("state: ${KEPT:-by/default}\n", "by/default")]
+)
+def test_without_a_directory_the_configuration_says_where(
+    written: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative to its file, wherever the command is run, and also where nothing else of it could be used: it has no catalog."""
+    folder, elsewhere = tmp_path / "workspace", tmp_path / "elsewhere"
+    for each in (folder, elsewhere):
+        each.mkdir()
+    (folder / "lockgate.yaml").write_text(written, encoding="utf-8")
+    monkeypatch.chdir(elsewhere)
+    for named in (folder, folder / "lockgate.yaml"):
+        assert run("create", "--config", named, "--subject", "olga").exit_code == 0
+    assert (folder / where / "identity.sqlite").exists()
+    assert list(elsewhere.iterdir()) == []
+    assert run("list", "--config", folder / "lockgate.yaml").output.count("olga") == 4
