@@ -14,6 +14,8 @@ from typing import Any
 SHORT, LONG = 48, 192
 LINEAR = 6.0  # between four and sixteen times the steps for four times the text
 _WORD = re.compile(r"\b")
+_NEW_LINE = ("\n", b"\n")
+_KINDS = {op.CATEGORY_DIGIT: "7", op.CATEGORY_SPACE: " ", op.CATEGORY_WORD: "x", op.CATEGORY_NOT_WORD: "-"}
 _CHARACTER = (op.LITERAL, op.NOT_LITERAL, op.IN, op.ANY)
 
 
@@ -76,10 +78,11 @@ class Backtracking:
             yield place
 
     def _anchored(self, at: Any, place: int) -> bool:
+        lines = self._flags & re.MULTILINE
         if at is op.AT_BEGINNING:
-            return place == 0
+            return place == 0 or bool(lines and self._text[place - 1 : place] in _NEW_LINE)
         if at is op.AT_END:
-            return place == len(self._text) or self._text[place:] == "\n"
+            return place == len(self._text) or (self._text[place : place + 1] in _NEW_LINE and bool(lines or place + 1 == len(self._text)))
         if at is op.AT_BOUNDARY:
             return _WORD.match(self._text, place) is not None
         raise NotImplementedError(at)
@@ -96,7 +99,42 @@ def growth(pattern: re.Pattern[Any], text: str) -> float:
     it is linear, sixteen where it is quadratic. Raises AssertionError where `re` itself finds something else."""
     counted, steps = Backtracking(pattern), list[int]()
     for length in (SHORT, LONG):
-        whole = (text * length)[:length]
+        written = (text * length)[:length]
+        whole = written.encode("latin-1") if isinstance(pattern.pattern, bytes) else written
         assert counted.spans(whole) == [each.span() for each in pattern.finditer(whole)]
         steps.append(counted.steps)
     return steps[1] / steps[0]
+
+
+def named(pattern: re.Pattern[Any]) -> set[str]:
+    """The characters and words that stand in a pattern, and one of each kind that it takes: what it reads for long, if anything."""
+    return set(_named(_parser.parse(pattern.pattern, pattern.flags)))
+
+
+def _named(items: Any) -> Iterator[str]:
+    word = ""
+    for code, told in items:
+        if code is op.LITERAL:
+            word += chr(told)
+            yield chr(told)
+            continue
+        yield from (word,) if word else ()
+        word = ""
+        if code is op.IN:
+            yield from (_KINDS.get(each, "x") if kind is op.CATEGORY else chr(each) for kind, each in _members(told))
+        elif code in (op.ANY, op.NOT_LITERAL):
+            yield "x"
+        elif code is op.BRANCH:
+            yield from (each for inner in told[1] for each in _named(inner))
+        elif code in (op.MAX_REPEAT, op.MIN_REPEAT, op.SUBPATTERN, op.ASSERT, op.ASSERT_NOT):
+            yield from _named(told[-1])
+    yield from (word,) if word else ()
+
+
+def _members(told: Any) -> Iterator[tuple[Any, Any]]:
+    """Of a set: each character, the first one of each range, and what stands for many; what is not in it has `x`, mostly."""
+    for kind, each in told:
+        if kind is op.NEGATE:
+            yield op.LITERAL, ord("x")
+        else:
+            yield kind, each[0] if kind is op.RANGE else each
