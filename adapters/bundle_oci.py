@@ -28,7 +28,7 @@ MOST_MANIFEST = 4 << 20  # what registries take at most
 MOST_TOKEN = 64 << 10
 MOST_REDIRECTS = 3
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-PARAMETER = re.compile(r'([a-z_]+)="([^"]*)"', re.IGNORECASE)
+PARAMETER = re.compile(r'(?<![a-z_])([a-z_]+)="([^"]*)"', re.IGNORECASE)  # a name is begun once, and not from each of its letters
 REDIRECTS = (301, 302, 303, 307, 308)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from router.errors import StateError
@@ -22,31 +23,32 @@ class _Kept:
 
 
 class LocalRepeats:
-    """`capacity` keys and `room` bytes of answers at most; what does not fit is a StateError, and an answer that does not is not kept."""
+    """`capacity` keys and `room` bytes of answers at most; what does not fit is a StateError, and an answer that does not is not kept. Of a
+    key its digest is kept, so that each takes as much as any other."""
 
     def __init__(self, clock: Clock, capacity: int = 100_000, room: int = 64 << 20) -> None:
         self._clock = clock
         self._capacity = capacity
         self._room = room
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[bytes, _Kept] = {}
         self._bytes = 0
 
     async def begin(self, key: str, fingerprint: str, token: str, seconds: int) -> tuple[Turn, bytes]:
         """See `ports.Repeats`."""
-        now = self._clock.monotonic_ns()
+        name, now = _name(key), self._clock.monotonic_ns()
         self._make_room(now)
-        kept = self._live(key, now)
+        kept = self._live(name, now)
         if kept is None:
             if len(self._kept) >= self._capacity:
                 raise StateError("There are too many idempotency keys to remember another.", UNAVAILABLE)
-            self._kept[key] = _Kept(fingerprint, token, now + seconds * SECOND)
+            self._kept[name] = _Kept(fingerprint, token, now + seconds * SECOND)
             return Turn.FIRST, b""
         return (kept.turn, kept.answer) if kept.fingerprint == fingerprint else (Turn.OTHER, b"")
 
     async def end(self, key: str, token: str, answer: bytes | None, seconds: int) -> None:
         """See `ports.Repeats`."""
         now = self._clock.monotonic_ns()
-        kept = self._live(key, now)
+        kept = self._live(_name(key), now)
         if kept is None or kept.token != token or kept.turn is not Turn.UNDER_WAY:
             return
         fits = answer is not None and self._bytes + len(answer) <= self._room
@@ -56,25 +58,30 @@ class LocalRepeats:
 
     async def release(self, key: str, token: str) -> None:
         """See `ports.Repeats`."""
-        kept = self._live(key, self._clock.monotonic_ns())
+        name = _name(key)
+        kept = self._live(name, self._clock.monotonic_ns())
         if kept is not None and kept.token == token and kept.turn is Turn.UNDER_WAY:
-            self._drop(key)
+            self._drop(name)
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _live(self, key: str, now: int) -> _Kept | None:
-        kept = self._kept.get(key)
+    def _live(self, name: bytes, now: int) -> _Kept | None:
+        kept = self._kept.get(name)
         if kept is not None and kept.until_ns <= now:
-            self._drop(key)
+            self._drop(name)
             return None
         return kept
 
-    def _drop(self, key: str) -> None:
-        self._bytes -= len(self._kept.pop(key).answer)
+    def _drop(self, name: bytes) -> None:
+        self._bytes -= len(self._kept.pop(name).answer)
 
     def _make_room(self, now: int) -> None:
         """Looks at a few, those longest ago first, and drops what is over."""
-        for key in [key for key, _ in zip(self._kept, range(TURNED_OVER), strict=False)]:
-            if self._live(key, now) is not None:
-                self._kept[key] = self._kept.pop(key)
+        for name in [name for name, _ in zip(self._kept, range(TURNED_OVER), strict=False)]:
+            if self._live(name, now) is not None:
+                self._kept[name] = self._kept.pop(name)
+
+
+def _name(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -31,6 +31,7 @@ MOST_BYTES = 64 << 10
 WITHIN_S = 5.0
 KEPT, KEPT_S, REFUSED_S = 32, 86_400.0, 60.0
 AT_ONCE = 4
+MOST_ASKED = 64  # certificates that are asked for or wait for it: whoever makes up their names is somebody whom nobody knows yet
 Found = tuple[float, "x509.Certificate | None"]
 """(until when, in the loop's time; None where there is no certificate)"""
 
@@ -79,9 +80,12 @@ class Notices:
         if until > now:
             if found is None:
                 raise _refused()
+            self._known.move_to_end(url)
             return found
         task = self._asking.get(url)
         if task is None:
+            if len(self._asking) >= MOST_ASKED:
+                raise _unavailable()
             task = self._asking[url] = asyncio.create_task(self._fetched(url))
             task.add_done_callback(lambda done: self._answered(url, done))
         return await asyncio.shield(task)
@@ -102,8 +106,8 @@ class Notices:
         kept_s = KEPT_S if error is None else REFUSED_S
         self._known[url] = (asyncio.get_running_loop().time() + kept_s, task.result() if error is None else None)
         self._known.move_to_end(url)
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
+        while len(self._known) > KEPT:  # what is none first, and then what was needed longest ago
+            del self._known[next((name for name, (_, found) in self._known.items() if found is None), next(iter(self._known)))]
 
     async def _got(self, url: str) -> bytes:
         """Never by a redirect, never more than fits a certificate. Raises RefusedError."""

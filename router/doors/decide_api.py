@@ -17,8 +17,8 @@ from router.doors.answering import MOST_BYTES
 from router.doors.body import too_large
 from router.doors.decide import DecideDoor
 from router.doors.decide_models import AnswerIn, DecideRequest, DecisionOut, HeldOut
-from router.doors.decide_repeating import LONGEST_KEY
 from router.doors.held import GoneError
+from router.doors.repeating import LONGEST_KEY
 from router.doors.responses import STATE_FAILED, refuse
 from router.doors.runtime import Observer
 from router.errors import AuditError, LockgateError, RefusedError, StateError

@@ -18,13 +18,12 @@ import orjson
 
 from router.decision import Decision, Outcome, Result, Subject
 from router.doors.decide_models import DecideRequest
-from router.doors.repeating import MISSING_CALL, REPLAYED, UNKNOWN, own_key, refusal
+from router.doors.repeating import LONGEST_KEY, MISSING_CALL, REPLAYED, UNKNOWN, own_key, refusal
 from router.doors.runtime import KeptAnswers, Observer, Runtime
 from router.errors import AuditError, RefusedError, StateError
 from router.ports import Ids, Repeats, Turn
 
 log = logging.getLogger("lockgate.decide")
-LONGEST_KEY = 255
 SECONDS_UNDER_WAY = 60
 """How long a key stays claimed by a call that never ends; longer than a decision takes."""
 

@@ -34,7 +34,9 @@ WAITING = {"type": "lockgate.waiting"}
 """Says to the gate that what follows may take long and costs next to nothing. It goes no further."""
 NS = 1_000_000_000
 IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
-_PREFERENCE = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?[^,]*(?:,|$)')
+LONGEST_PREFER = 1024
+# From a token on it always matches. With spaces before the token, each of many would be read to the last one, and from each anew.
+PREFERENCE = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?[^,]*(?:,|$)')
 _KEPT_BACK = HOP_BY_HOP | {b"content-length", b"date"}
 Look = Callable[[], Awaitable[Standing | None]]
 
@@ -49,11 +51,12 @@ def held_headers(decision_id: str, subject: Subject) -> Headers:
 
 
 def preferred_wait(headers: Headers, most_s: float) -> float:
-    """Seconds; 0 where the caller does not ask for it, or nobody may wait. What cannot be read is no preference (RFC 7240 §2)."""
+    """Seconds; 0 where the caller does not ask for it, or nobody may wait. What cannot be read, or is too long, is no preference (RFC
+    7240 §2)."""
     for name, value in headers:
-        if name.lower() != b"prefer":
+        if name.lower() != b"prefer" or len(value) > LONGEST_PREFER:
             continue
-        for token, quoted, bare in _PREFERENCE.findall(value.decode("latin-1")):
+        for token, quoted, bare in PREFERENCE.findall(value.decode("latin-1")):
             seconds = quoted or bare
             if token.lower() == "wait" and seconds.isascii() and seconds.isdigit():
                 return min(float(seconds[:9]), most_s)  # the first one counts

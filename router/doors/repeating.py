@@ -1,7 +1,8 @@
 """Requests that carry an Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), on routes that keep answers.
 
 Everything before is as with any request: who repeats is identified, limited and judged anew, and what is not allowed any more is not
-answered from what was kept. Then: 1 is there a key   2 is it the first request with it   3 dispatch, or hold   4 keep the answer
+answered from what was kept, nor with more of it than policy allows by now. Then: 1 is there a key   2 is it the first request with it
+3 dispatch, or hold   4 keep the answer
 
 A crash between 3 and 4 leaves the key claimed until its time is up; the request may have had its effect, so nobody else may repeat it.
 """
@@ -18,12 +19,14 @@ from typing import Any
 import orjson
 
 from router.caller import caller_key
-from router.decision import Outcome, Request, Result, Subject
+from router.decision import Decision, Outcome, Request, Result, Subject
+from router.dispatch import failure
 from router.doors.forwarding import HOP_BY_HOP
-from router.doors.relay import Exchange, Relay
+from router.doors.relay import TOO_LARGE, Exchange, Relay
 from router.doors.responses import Send
 from router.doors.runtime import KeptAnswers
-from router.errors import RefusedError, StateError
+from router.errors import DestinationError, RefusedError, StateError
+from router.obligations import response_limit
 from router.ports import Headers, Repeats, Turn
 
 log = logging.getLogger("lockgate.gateway")
@@ -31,6 +34,8 @@ REPLAYED = "idempotency_replayed"
 MARK = (b"idempotent-replayed", b"true")
 MISSING = "This route wants an Idempotency-Key, so that the request can be repeated safely."
 MISSING_CALL = "The decide API wants an Idempotency-Key here, so that the call can be repeated safely."
+LONGEST_KEY = 255
+UNFIT = f"One Idempotency-Key of 1 to {LONGEST_KEY} characters may come with a request."
 UNKNOWN = "Whether this request was made before cannot be told now."
 SECONDS_UNDER_WAY = 3600
 """How long a key stays claimed by who never says how it ended; longer than any answer takes."""
@@ -67,13 +72,18 @@ def keeping(exchange: Exchange) -> KeptAnswers | None:
 def refuse_unremembered(exchange: Exchange) -> None:
     """For a filter that is not shown answers: as where nobody can be asked about a key. Raises RefusedError."""
     settings = keeping(exchange)
-    if settings is None:
-        return
-    if exchange.decision.request.idempotency_key is None:
-        if settings.required:
-            raise RefusedError(MISSING, "idempotency_key_missing", 400)
-    elif not settings.open:
+    if settings is not None and _given(exchange.decision.request, settings) is not None and not settings.open:
         raise RefusedError(UNKNOWN, "idempotency_unavailable", 503)
+
+
+def _given(request: Request, settings: KeptAnswers) -> str | None:
+    """Raises RefusedError (400)."""
+    key = request.idempotency_key
+    if key is None and settings.required:
+        raise RefusedError(MISSING, "idempotency_key_missing", 400)
+    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
+        raise RefusedError(UNFIT, "idempotency_key_invalid", 400)
+    return key
 
 
 @dataclass(slots=True)
@@ -98,24 +108,31 @@ class Recorded:
             self.whole = not message.get("more_body", False)
         await self.send(message)
 
-    def packed(self) -> bytes | None:
+    def packed(self, outcome: Outcome | None) -> bytes | None:
         if not self.whole or self.long:
             return None
-        return packed(self.status, self.headers, bytes(self.body))
+        # What it came to, where the caller waited for that, says so in a header field of ours.
+        waits = outcome is not None and outcome.result is Result.HELD and all(name != b"x-lockgate-review" for name, _ in self.headers)
+        return packed(self.status, self.headers, bytes(self.body), waits=waits)
 
 
-def packed(status: int, headers: Headers, body: bytes) -> bytes:
-    """An answer as it is kept."""
+def packed(status: int, headers: Headers, body: bytes, *, waits: bool = False) -> bytes:
+    """An answer as it is kept. `waits`: it is ours, and says that the request is held."""
     kept = [(name, value) for name, value in headers if name.lower() not in _NOT_KEPT and name.lower() not in HOP_BY_HOP]
     fields = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in kept]
-    return orjson.dumps({"status": status, "headers": fields, "body": base64.b64encode(body).decode()})
+    answer = {"status": status, "headers": fields, "body": base64.b64encode(body).decode()}
+    return orjson.dumps({**answer, "waits": True} if waits else answer)
 
 
-def unpacked(answer: bytes, decision_id: str) -> tuple[int, Headers, bytes]:
-    """Status, header fields and body for who repeats the request by that decision."""
+def unpacked(answer: bytes, decision: Decision) -> tuple[int, Headers, bytes]:
+    """Status, header fields and body for who repeats the request by that decision. Raises DestinationError where a service's answer is
+    larger than policy allows by now."""
     kept = orjson.loads(answer)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in kept["headers"]]
-    return kept["status"], [*headers, (b"x-lockgate-decision-id", decision_id.encode()), MARK], base64.b64decode(kept["body"])
+    body, limit = base64.b64decode(kept["body"]), response_limit(decision.verdict.obligations)
+    if limit is not None and len(body) > limit and not kept.get("waits"):
+        raise DestinationError(f"The answer is larger than the {limit} bytes that policy allows.", TOO_LARGE)
+    return kept["status"], [*headers, (b"x-lockgate-decision-id", decision.id.encode()), MARK], body
 
 
 _NOT_KEPT = frozenset((b"x-lockgate-decision-id", b"set-cookie"))
@@ -156,11 +173,10 @@ class Claim:
 async def claimed(exchange: Exchange, settings: KeptAnswers) -> Claim | bytes | None:
     """The key that is this request's now; the answer that is kept for it; None where nobody remembers it. Raises RefusedError."""
     request, repeats, token = exchange.decision.request, exchange.runtime.repeats, exchange.decision.id
-    if request.idempotency_key is None:  # 1
-        if settings.required:
-            raise RefusedError(MISSING, "idempotency_key_missing", 400)
+    given = _given(request, settings)  # 1
+    if given is None:
         return None
-    key = _key(request)
+    key = own_key(request.subject, request.client, given)
     try:
         if repeats is None:
             raise StateError("nobody remembers requests here", "idempotency_unavailable")
@@ -201,10 +217,14 @@ class Repeating:
         try:
             outcome = await acting(recorded)  # 3
         finally:
-            await claim.end(outcome, recorded.packed())  # 4
+            await claim.end(outcome, recorded.packed(outcome))  # 4
 
     async def _replay(self, exchange: Exchange, answer: bytes, send: Send) -> None:
-        status, headers, body = unpacked(answer, exchange.decision.id)
+        try:
+            status, headers, body = unpacked(answer, exchange.decision)
+        except DestinationError as error:
+            await self._relay.fail(exchange, failure(error, self._relay.elapsed(exchange)), str(error), send)
+            return
         await self._relay.end(exchange, replayed(exchange, status, body, self._relay.elapsed(exchange)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -220,13 +240,12 @@ def _had_no_effect(outcome: Outcome) -> bool:
     return outcome.result is Result.DENIED or (outcome.result is Result.FAILED and outcome.reason in _NEVER_SENT)
 
 
-def _key(request: Request) -> str:
-    return own_key(request.subject, request.client, request.idempotency_key or "")
-
-
 def own_key(subject: Subject, client: str, key: str) -> str:
-    """Everybody has keys of his own."""
-    return f"{caller_key('subject', subject, client)} {subject.tenant or ''} {key}"
+    """Everybody has keys of his own, whatever stands in them: with a space in who calls or in his tenant, their lengths say where each
+    ends. Without, these are names that nodes of other releases know as well, so that they tell each other's repetitions."""
+    who, tenant = caller_key("subject", subject, client), subject.tenant or ""
+    lengths = f" {len(who)} {len(tenant)} " if " " in who or " " in tenant else ""
+    return f"{lengths}{who} {tenant} {key}"
 
 
 def _fingerprint(request: Request) -> str:

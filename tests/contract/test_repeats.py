@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -168,3 +169,18 @@ async def test_redis_forgets_in_time(redis_server: RedisServer) -> None:
         assert 90_000 < int(redis_server.ask("PTTL", name)) <= 100_000
         await repeats.end("k", "one", ANSWER, 1000)
         assert 990_000 < int(redis_server.ask("PTTL", name)) <= 1_000_000
+
+
+async def test_a_key_of_any_length_takes_as_much_as_any_other() -> None:
+    """In this process's memory, which is that of the control process."""
+    repeats = LocalRepeats(SystemClock())
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            await repeats.begin(f"{number}".rjust(1 << 20), "f", "one", 60)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(repeats) == 64
+    assert taken < 1 << 20
+    assert await repeats.begin("7".rjust(1 << 20), "f", "two", 60) == (Turn.UNDER_WAY, b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from adapters.aws.notices import MOST_BYTES, Notices
+from adapters.aws.notices import KEPT, MOST_ASKED, MOST_BYTES, Notices
 from adapters.aws.notifications import place
 from router.errors import RefusedError
 from tests.contract.sns_signer import TOPIC, Signer, certificate, signing
@@ -139,6 +140,26 @@ async def test_a_certificate_that_cannot_be_had_now_is_asked_for_again_and_one_t
     for _ in range(3):
         assert await refusal(made, signer.envelope(SigningCertURL=f"{signer.base}/none.pem")) == (401, "event_certificate_refused")
     assert signer.asked == ["/key.pem", "/key.pem", "/none.pem"]
+
+
+async def test_names_that_strangers_make_up_take_no_certificates_place(signer: Signer) -> None:
+    """What is not there is forgotten before what is."""
+    made = notices(signer)
+    assert await made.read(signer.envelope(), time.time()) is not None
+    for number in range(2 * KEPT):
+        assert (await refusal(made, signer.envelope(SigningCertURL=f"{signer.base}/{number}.pem")))[0] == 401
+    assert await made.read(signer.envelope(), time.time()) is not None
+    assert signer.asked.count("/key.pem") == 1
+
+
+async def test_so_many_certificates_are_asked_for_and_no_more_wait(signer: Signer) -> None:
+    """One that is known needs none of their places."""
+    made = notices(signer)
+    assert await made.read(signer.envelope(), time.time()) is not None
+    forged = [signer.envelope(SigningCertURL=f"{signer.base}/{number}.pem") for number in range(MOST_ASKED + 1)]
+    found = await asyncio.gather(*(refusal(made, each) for each in forged), made.read(signer.envelope(), time.time()))
+    assert found[:-1] == [(401, "event_certificate_refused")] * MOST_ASKED + [(503, "event_certificate_unavailable")]
+    assert found[-1] is not None
 
 
 async def test_a_subscription_is_confirmed_where_sns_is_and_nowhere_else(signer: Signer) -> None:

@@ -189,6 +189,8 @@ async def test_beyond_what_can_be_waited_for_the_oldest_is_given_up() -> None:
         (b"once", KeptAnswers(False, 60, 1000), "idempotency_unavailable"),
         (b"once", KeptAnswers(True, 60, 1000, open=True), None),
         (None, KeptAnswers(False, 60, 1000), None),
+        (b"", KeptAnswers(False, 60, 1000, open=True), "idempotency_key_invalid"),
+        (b"k" * 256, KeptAnswers(False, 60, 1000, open=True), "idempotency_key_invalid"),
     ],
 )
 async def test_a_route_that_remembers_keys_does_not_pretend_to_here(key: bytes | None, kept: KeptAnswers, code: str | None) -> None:
@@ -232,6 +234,25 @@ async def test_a_late_decision_lets_go_of_its_key() -> None:
     await behind.door.decided(PATIENCE_S)
     await behind.outcomes.close()
     assert isinstance(await keyed(behind), Pass)
+    await behind.outcomes.close()
+
+
+@pytest.mark.parametrize(("most", "told"), [(4, (200, b"done", "idempotency_replayed")), (3, (502, None, "response_too_large"))])
+async def test_of_a_kept_answer_no_more_is_told_than_policy_allows_by_now(most: int, told: tuple[int, bytes | None, str]) -> None:
+    """As at the gateway."""
+    limited = {**ALLOW, "obligations": [{"name": "limit_response", "params": {"bytes": most}}]}
+    behind, later = Behind(keeping_house()), Behind(keeping_house(policy={"admission": ALLOW, "decision": limited}))
+    later.house.runtime = later.gate.runtime = replace(later.house.runtime, repeats=behind.house.runtime.repeats)
+    first = await keyed(behind)
+    assert isinstance(first, Pass)
+    assert first.awaited.keeping is not None
+    first.awaited.keeping.began(200, [(b"content-type", b"text/plain")], "via_upstream", ended=False)
+    first.awaited.keeping.came(b"done", ended=True)
+    await first.awaited.keeping.keep()
+    again = await keyed(later)
+    assert isinstance(again, Stop)
+    assert (again.status, again.body if again.status == 200 else None, again.code) == told
+    assert later.ends() == [("routed" if again.status == 200 else "failed", again.code)]
     await behind.outcomes.close()
 
 

@@ -9,19 +9,22 @@ from typing import Any
 import pytest
 
 from adapters.local_repeats import LocalRepeats
+from router.decision import Subject
+from router.doors.relay import TOO_LARGE
+from router.doors.repeating import LONGEST_KEY, REPLAYED
 from router.doors.runtime import KeptAnswers
 from router.errors import DestinationError, ReviewError, StateError
 from router.ports import Turn
 from router.system import SystemClock
-from tests.faults.gateway_harness import ALLOW, House, Reply
+from tests.faults.gateway_harness import ALLOW, CLERK, House, Reply
 
 KEEPING = KeptAnswers(required=False, seconds=60, most=1000)
 
 
-def house(policy: Mapping[str, Any] | None = None, repeats: Any = None, keeping: KeptAnswers = KEEPING) -> House:
-    made = House(policy=policy)
+def house(policy: Mapping[str, Any] | None = None, repeats: Any = None, keeping: KeptAnswers = KEEPING, caller: Subject = CLERK) -> House:
+    made = House(policy=policy, caller=caller)
     options = replace(made.runtime.options, keeping={"pay": keeping})
-    made.runtime = replace(made.runtime, options=options, repeats=repeats or LocalRepeats(SystemClock()))
+    made.runtime = replace(made.runtime, options=options, repeats=LocalRepeats(SystemClock()) if repeats is None else repeats)
     return made
 
 
@@ -71,6 +74,62 @@ async def test_what_policy_does_not_allow_any_more_is_not_answered_either() -> N
     denied = house({"admission": ALLOW, "decision": {"effect": "deny", "reasons": [{"code": "access.gone"}]}}, made.runtime.repeats)
     refused = await ask(denied)
     assert (refused.status, refused.code) == (403, "access.gone")
+
+
+@pytest.mark.parametrize(("most", "status", "ending"), [(4, 200, ("routed", 200, REPLAYED)), (3, 502, ("failed", 502, TOO_LARGE))])
+async def test_of_a_kept_answer_no_more_is_told_than_policy_allows_by_now(most: int, status: int, ending: tuple[str, int, str]) -> None:
+    """As of one that is not kept, which may have come under another policy; the service is asked for none."""
+    made = house()
+    first = await ask(made)
+    limited = {**ALLOW, "obligations": [{"name": "limit_response", "params": {"bytes": most}}]}
+    later = house({"admission": ALLOW, "decision": limited}, made.runtime.repeats)
+    again = await ask(later)
+    assert (first.body, again.status, again.complete, len(later.reached)) == (b"done", status, True, 0)
+    assert (again.body == first.body) is (status == 200)
+    assert endings(later) == [ending]
+
+
+async def test_that_a_request_waits_is_told_again_whatever_an_answer_may_have() -> None:
+    """It is no service's answer; what the service answered before policy wanted a review is one."""
+    limit = {"name": "limit_response", "params": {"bytes": 1}}
+    policy = {"admission": ALLOW, "decision": {"effect": "review", "reasons": [{"code": "four_eyes"}], "obligations": [limit]}}
+    made = house(policy)
+    first, again = await ask(made), await ask(made)
+    assert (first.status, again.status, again.body) == (202, 202, first.body)
+
+    answered = house()
+    answered.answer = replace(House().answer, status=202)  # type: ignore[type-var]
+    assert (await ask(answered)).status == 202
+    assert (await ask(house(policy, answered.runtime.repeats))).code == TOO_LARGE
+
+
+@pytest.mark.parametrize(("key", "status"), [("", 400), ("k", 200), ("k" * LONGEST_KEY, 200), ("k" * (LONGEST_KEY + 1), 400)])
+async def test_a_key_is_neither_empty_nor_long(key: str, status: int) -> None:
+    """Such a one is refused, and remembered by nobody."""
+    made = house()
+    asked = await ask(made, key)
+    assert (asked.status, len(made.reached)) == (status, int(status == 200))
+    if status == 400:
+        assert asked.code == "idempotency_key_invalid"
+        assert endings(made) == [("denied", 400, "idempotency_key_invalid")]
+    assert len(made.runtime.repeats) == int(status == 200)  # type: ignore[arg-type]  # the local ones
+
+
+async def test_where_no_answers_are_kept_a_key_is_the_services_affair() -> None:
+    """It is passed on as it came."""
+    made = House()
+    assert (await ask(made, "k" * (LONGEST_KEY + 1))).status == 200
+    assert dict(made.reached[0].headers)[b"idempotency-key"] == b"k" * (LONGEST_KEY + 1)
+
+
+async def test_no_caller_is_answered_what_another_was() -> None:
+    """However their names and keys run together."""
+    ann, other = replace(CLERK, id="alice", tenant="acme"), replace(CLERK, id="alice acme", tenant="x")
+    made = house(caller=ann)
+    assert (await ask(made, "x k")).status == 200
+    later = house(repeats=made.runtime.repeats, caller=other)
+    answer = await ask(later, "k")
+    assert (answer.status, len(later.reached), answer.headers.get(b"idempotent-replayed")) == (200, 1, None)
 
 
 async def test_a_held_request_is_held_once() -> None:

@@ -210,7 +210,10 @@ class EnvoyDoor:
         return await claimed(exchange, settings) if settings is not None else None
 
     async def _replayed(self, exchange: Exchange, answer: bytes) -> Stop:
-        status, headers, body = unpacked(answer, exchange.decision.id)
+        try:
+            status, headers, body = unpacked(answer, exchange.decision)
+        except DestinationError as error:
+            return await self._failed(exchange, error)
         outcome = replayed(exchange, status, body, self._clock.monotonic_ns() - exchange.started_ns)
         await self._ended(exchange, outcome)
         return Stop(status, headers, body, outcome.reason, exchange.decision.id)
@@ -246,7 +249,7 @@ class EnvoyDoor:
         told = await self._told(outcome, lambda send: ended(send, decision, runtime.descriptions), decision)
         told = replace(told, headers=[*told.headers, *held_headers(decision.id, decision.request.subject)])
         if claim is not None:
-            await claim.end(outcome, packed(told.status, told.headers, told.body))
+            await claim.end(outcome, packed(told.status, told.headers, told.body, waits=True))
         return told
 
     async def _failed(self, exchange: Exchange, error: LockgateError, claim: Claim | None = None) -> Stop:

@@ -1,7 +1,10 @@
 """The event door over HTTP: `POST /events/NAME`. A sender is told 202 or 200 once the event is decided on record; anything else means
 that it was not taken.
 
-1 source   2 body   3 signature, or credential and limits   4 the events in it   5 each decided, once   6 answer
+1 source   2 credential and limits, where no signature says who sends   3 body   4 signature   5 a place of the source
+6 the events in it   7 each decided, once   8 answer
+
+Nobody takes a place before it is known that he may send: strangers who send no body would keep those out who are meant to be heard.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import Any, Protocol
 
 import orjson
 
-from router.decision import Subject
+from router.caller import caller_key
+from router.decision import ANONYMOUS, Subject
 from router.doors.addresses import AddressList
 from router.doors.body import BodyReader, ClientGoneError, Receive
+from router.doors.events.arriving import Arriving
 from router.doors.events.event import Event
 from router.doors.events.plan import SourcePlan
 from router.doors.events.reading import read_posted
@@ -72,6 +77,7 @@ class EventDoor:
         self._counting = counting
         self._body = body
         self._places: dict[str, asyncio.Semaphore] = {}
+        self._arriving = Arriving(body)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,26 +114,24 @@ class EventDoor:
             plan = self._plan(head)  # 1
             if await self._full():
                 raise RefusedError("Too many deliveries wait already.", "events_pending", 503, 5)
-            async with self._place(plan):
-                body = await self._read(runtime, head, receive)  # 2
-                headers = head.headers
-                speaking = None
-                if plan.notices is not None:  # 3
-                    told = await plan.notices.read(body, self._clock.now_ns() * NANO)
-                    if told is None:
-                        await respond(send, 200, b"", [])
-                        return
-                    body, headers = told[0], [(name.encode(), value.encode()) for name, value in told[1].items()]
-                else:
-                    speaking = await self._known(runtime, head, plan, body)
-                if plan.answers_challenges and (challenge := _challenge(body)) is not None:
-                    await respond(send, 200, challenge, [(b"content-type", b"text/plain")])
-                    return
-                events = read_posted(headers, body, plan.names, plan.path)  # 4
-                taken = await self._all(events, plan, speaking, head.client)  # 5
+            speaking = await self._caller(runtime, head) if plan.credential else None  # 2
+            sender = caller_key("client" if speaking is None else "subject", speaking or ANONYMOUS, head.client)
+            async with self._arriving.body(sender, receive) as arriving:
+                body = await self._read(runtime, head, arriving)  # 3
+                told = await self._verified(plan, head, body)  # 4
+            if told is None:
+                await respond(send, 200, b"", [])
+                return
+            body, headers = told
+            if plan.answers_challenges and (challenge := _challenge(body)) is not None:
+                await respond(send, 200, challenge, [(b"content-type", b"text/plain")])
+                return
+            async with self._place(plan):  # 5
+                events = read_posted(headers, body, plan.names, plan.path)  # 6
+                taken = await self._all(events, plan, speaking, head.client)  # 7
         for each in taken:
             self._counting.event(plan.name, "duplicate" if each.again else each.answer.outcome)
-        await _answered(send, taken, batch=_is_batch(head))  # 6
+        await _answered(send, taken, batch=_is_batch(head))  # 8
 
     def _plan(self, head: Head) -> SourcePlan:
         plan = self.plans.get(head.path.removeprefix(PREFIX)) if head.path.startswith(PREFIX) else None
@@ -152,17 +156,22 @@ class EventDoor:
         await reader.read_view()
         return reader.data
 
-    async def _known(self, runtime: Runtime, head: Head, plan: SourcePlan, body: bytes) -> Subject | None:
-        """The caller; None where a signature says who sent it, and the source's configuration for whom it speaks."""
-        now_ns = self._clock.now_ns()
-        if plan.verifier is not None:
-            plan.verifier.check(by_name(head.headers), body, now_ns * NANO)
-            return None
-        subject = await runtime.authenticator.identify(head.headers, now_ns, head.certificate)
+    async def _caller(self, runtime: Runtime, head: Head) -> Subject:
+        subject = await runtime.authenticator.identify(head.headers, self._clock.now_ns(), head.certificate)
         wait = await runtime.limiter.admit(subject, head.client)
         if wait is not None:
             raise RefusedError("Too many requests.", "rate_limited", 429, math.ceil(wait))
         return subject
+
+    async def _verified(self, plan: SourcePlan, head: Head, body: bytes) -> tuple[bytes, Headers] | None:
+        """Content and fields of what its source sent; None for what is no event and was seen to."""
+        now_s = self._clock.now_ns() * NANO
+        if plan.notices is not None:
+            told = await plan.notices.read(body, now_s)
+            return None if told is None else (told[0], [(name.encode(), value.encode()) for name, value in told[1].items()])
+        if plan.verifier is not None:
+            plan.verifier.check(by_name(head.headers), body, now_s)
+        return body, head.headers
 
     async def _all(self, events: list[Event], plan: SourcePlan, speaking: Subject | None, client: str) -> list[Taken]:
         """A batch is acknowledged when all of it is on record. What of it was recorded before a failure is known when it comes again."""

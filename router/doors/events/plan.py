@@ -45,6 +45,11 @@ class SourcePlan:
         return f"/events/{self.name}"
 
     @property
+    def credential(self) -> bool:
+        """Whether its senders say by a credential who they are."""
+        return self.verifier is None and self.notices is None
+
+    @property
     def names(self) -> EventNames | None:
         signature = self.settings.signature
         return self.settings.names or (SCHEME_NAMES.get(signature.scheme) if signature is not None else None)

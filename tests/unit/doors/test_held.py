@@ -5,9 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from router.doors.held import preferred_wait, tag, told
+from router.doors.held import LONGEST_PREFER, PREFERENCE, preferred_wait, tag, told
 from router.review.packing import Answer
 from router.review.standing import Standing
+from tests.backtracking import LINEAR, growth
 
 NS = 1_000_000_000
 ANSWER = Answer(201, "text/plain", b"paid", True, ((b"content-type", b"text/plain"), (b"connection", b"x"), (b"x-lockgate-risk", b"low")))
@@ -41,10 +42,18 @@ def test_a_preference_is_read_as_rfc_7240_has_it(fields: list[bytes], seconds: f
     assert preferred_wait([(b"prefer", each) for each in fields], 0.0) == 0.0
 
 
-def test_a_preference_that_is_as_long_as_a_header_may_be_is_read_in_no_time() -> None:
-    """Nothing in it is tried twice."""
-    assert preferred_wait([(b"prefer", b'a="' * 10_000 + b",wait=3")], 30.0) in (0.0, 3.0)
-    assert preferred_wait([(b"prefer", b"a" * 30_000)], 30.0) == 0.0
+def test_a_field_that_is_too_long_is_no_preference() -> None:
+    """Others beside it are heard."""
+    fits, long = (b"wait=3, ".ljust(length, b"a") for length in (LONGEST_PREFER, LONGEST_PREFER + 1))
+    assert preferred_wait([(b"prefer", fits)], 30.0) == 3.0
+    assert preferred_wait([(b"prefer", long)], 30.0) == 0.0
+    assert preferred_wait([(b"prefer", long), (b"prefer", b"wait=4")], 30.0) == 4.0
+
+
+@pytest.mark.parametrize("text", [" ", "\t", '"', 'a="', "a", "=", ",", "; "])
+def test_nothing_of_a_preference_is_read_again_from_each_character(text: str) -> None:
+    """Many spaces that no token follows were."""
+    assert growth(PREFERENCE, text) < LINEAR
 
 
 def test_what_waits_is_told_with_a_tag_and_when_to_ask_again() -> None:

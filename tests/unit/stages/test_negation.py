@@ -37,6 +37,8 @@ from router.stages.negation import negated_verbs, negations
         ("don \u0301t cancel it", ("cancel",)),  # an acute accent, normalised
         ("do **not** cancel it", ("cancel",)),
         ("Hello,never cancel it", ("cancel",)),
+        ("wait!!! ((don't cancel it", ("cancel",)),
+        ("paid...never cancel it; . never pay it", ("cancel", "pay")),
         ("donnt cancel it", ("cancel",)),
         ("do noot cancel it", ("cancel",)),
         ("nver cancel it", ("cancel",)),
