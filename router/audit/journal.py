@@ -191,7 +191,7 @@ class Journal:
         self._plan = checkpointing
         self._signing = Signing(checkpointing.signer)
         self._tree = CompactRange()
-        self._signed = 0
+        self._signed = self._wanted = 0
         self._signed_at = time.monotonic()
         self._unsignable_until = 0.0
         self._shared, self._heard_at = False, time.monotonic()
@@ -388,7 +388,8 @@ class Journal:
         if not self.unsigned or self._fault is not None or self._retired:
             return None
         now = time.monotonic()
-        due = now if self.unsigned >= self._plan.records else self._signed_at + self._plan.every
+        at_once = self.unsigned >= self._plan.records or self._signed < self._wanted
+        due = now if at_once else self._signed_at + self._plan.every
         return self._signing.due(max(0.0, due - now, self._unsignable_until - now))
 
     def sign_checkpoint(self, *, wait: bool = False) -> bool:
@@ -414,6 +415,14 @@ class Journal:
         self._signed = checkpoint.size
         self._publish(checkpoint, note)
         return True
+
+    def sign_up_to(self, size: int) -> float | None:
+        """A checkpoint over so many of the records that are here is due from now on until it is signed, which it is at once where no
+        signature has to be waited for. Seconds until asking again may tell more; None once it is signed, or where this node signs none."""
+        self._wanted = max(self._wanted, min(size, self._tree.size))
+        if self.until_checkpoint() == 0.0:
+            self.sign_checkpoint()
+        return self.until_checkpoint() if self._signed < self._wanted else None
 
     def close(self) -> None:
         while self.until_checkpoint() is not None and self.sign_checkpoint(wait=True):
