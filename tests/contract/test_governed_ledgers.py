@@ -181,6 +181,7 @@ async def test_a_node_that_does_not_confirm_has_no_key_when_the_erasure_is_answe
     await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
     assert 1.0 <= asyncio.get_running_loop().time() - began < 5
     assert await code_of(two.keys.key_for(SUBJECT.id)) == "audit_keys_unconfirmed"
+    assert await code_of(two.keys.ping()) == "audit_keys_unconfirmed"
     assert await code_of(two.keys.key_for("bo")) == "audit_keys_unconfirmed"
     await two.ledger.append(decision_entry(numbered(2), b"{}", old_id, old))
     del two.around.drop_held  # the class's own is back
