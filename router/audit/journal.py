@@ -118,14 +118,15 @@ class LedgerStore(NodeSource, Protocol):
     def latest_checkpoint(self) -> str | None: ...
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
-        """Raises AuditError `audit_key_retired` where another node handed over to another key."""
+        """Raises AuditError `audit_key_retired` where another node handed over to another key, and `audit_rolled_back` or
+        `audit_tree_broken` where what is stored is not what the note is about: then nobody may see the note."""
 
     def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
         """As `write_checkpoint`; from it on the store takes checkpoints by the new key only. Raises AuditError `audit_rotation_failed`
         where a checkpoint of as many records is there, or another key than `old` is in force. Without `old` any may be."""
 
     def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
-        """A checkpoint that is there, with witnesses' lines."""
+        """A checkpoint that is there, with witnesses' lines. Raises AuditError `audit_tree_broken` where it says something else."""
 
     def bar(self, key_id: str) -> None:
         """From now on `barred` tells it to every node."""

@@ -135,6 +135,14 @@ def note_checkpoint(note: str) -> Checkpoint:
     return parse_checkpoint(split_note(note)[0])
 
 
+def check_same(kept: str, note: str) -> None:
+    """That two notes about trees of one size are about the same tree. Raises AuditError `audit_tree_broken`: this key signed two histories,
+    or was about to."""
+    if split_note(kept)[0] != split_note(note)[0]:
+        size = note_checkpoint(note).size
+        raise AuditError(f"Another checkpoint of {size} records was signed for this ledger, with another root.", "audit_tree_broken")
+
+
 def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
     """Writes `<size>.checkpoint`, durable when it returns. The directory belongs on other storage than the ledger."""
     write_note(directory / f"{checkpoint.size:016d}.checkpoint", note)
