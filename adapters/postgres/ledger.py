@@ -33,7 +33,7 @@ from adapters.postgres.connection import (
 )
 from adapters.postgres.schema import LEDGER, LEDGER_STEPS, Steps, migrate
 from router.audit.beside import Extras, Pending, Waiting
-from router.audit.tree.checkpoint import check_same, note_checkpoint
+from router.audit.tree.checkpoint import check_same, fuller, note_checkpoint
 from router.errors import AuditError
 from router.ports import Delivery
 
@@ -182,14 +182,14 @@ class PostgresStore:
             self._commit(connection, "INSERT INTO signers (verifier) VALUES (%s)", (self._verifier,))
 
     def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
-        """Added beside the checkpoint, which nobody may change."""
+        """Added beside the checkpoint, which nobody may change, unless another node has gathered more."""
         with self.turn(), self._said():
             connection = self._in_turn()
-            kept = connection.rows("SELECT note FROM checkpoints WHERE size = %s", (size,))
+            kept = connection.rows(f"{NOTES} WHERE k.size = %s", (size,))
             if not kept:
                 raise AuditError(f"There is no checkpoint of {size} records that could be cosigned.", "checkpoint_missing")
-            check_same(kept[0][0], note)
-            self._commit(connection, "INSERT INTO cosigned (size, note) VALUES (%s, %s)", (size, note))
+            if fuller(kept[0][0], note) == note:
+                self._commit(connection, "INSERT INTO cosigned (size, note) VALUES (%s, %s)", (size, note))
 
     def bar(self, key_id: str) -> None:
         with self.turn(), self._said():

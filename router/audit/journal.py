@@ -394,9 +394,12 @@ class Journal:
         return self._signing.due(max(0.0, due - now, self._unsignable_until - now))
 
     def sign_checkpoint(self, *, wait: bool = False) -> bool:
-        """Whether one was stored. Only ever over committed records: a crash before this one loses a checkpoint, never the other way round.
-        A directory that cannot be written to is logged, not fatal: the records are safe, and the next checkpoint says more than the lost
-        one. A signature that has to be waited for is begun, and kept when this is called again after `until_checkpoint`."""
+        """Whether one was stored, which none is while nothing is unsigned. Only ever over committed records: a crash before this one loses
+        a checkpoint, never the other way round. A directory that cannot be written to is logged, not fatal: the records are safe, and the
+        next checkpoint says more than the lost one. Another note of this size in it is fatal, for somebody signed that. A signature that
+        has to be waited for is begun, and kept when this is called again after `until_checkpoint`."""
+        if not self.unsigned:
+            return False
         signed = self._signing.note(Checkpoint(self._plan.signer.name, self._tree.size, self._tree.root()), wait=wait)
         if signed is None:
             return False
@@ -440,6 +443,9 @@ class Journal:
                 publish(self._plan.directory, checkpoint, note)
             except OSError as error:
                 _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
+            except AuditError as error:
+                self._failed(error)
+                _LOG.error("audit checkpoint not published in %s: %s", self._plan.directory, error)
         if self._plan.signed is not None:
             self._plan.signed()
 
@@ -456,7 +462,7 @@ class Journal:
 
     def publish_cosigned(self, note: str, *, witnessed: bool) -> None:
         """The same in the directory, on any thread. Where it is `witnessed`, by a quorum, the directory says so. What cannot be written is
-        logged, as a checkpoint's own file is."""
+        logged, as a checkpoint's own file is. Raises AuditError where the directory says something else."""
         if self._plan.directory is None:
             return
         try:

@@ -822,6 +822,10 @@ def test_what_witnesses_add_stands_under_the_checkpoint(server: Server) -> None:
     for line in ("— w1.example AAAAAAAAAAA=\n", "— w2.example AAAAAAAAAAA=\n"):
         journal.keep_cosigned(plain + line)
         assert reader.latest_checkpoint() == reader.checkpoints()[-1] == plain + line
+    both = plain + "— w1.example AAAAAAAAAAA=\n— w2.example AAAAAAAAAAA=\n"
+    for note in (both, plain + "— w3.example AAAAAAAAAAA=\n"):  # a node that was answered by fewer hides nothing
+        journal.keep_cosigned(note)
+        assert reader.latest_checkpoint() == both
     missing = SIGNER.sign(Checkpoint("ledger.test", 1, bytes(32)).text())
     assert code_of(lambda: journal.keep_cosigned(missing)) == "checkpoint_missing"
     journal.append(entries(1))
