@@ -33,6 +33,7 @@ from adapters.postgres.connection import (
 )
 from adapters.postgres.schema import LEDGER, LEDGER_STEPS, Steps, migrate
 from router.audit.beside import Extras, Pending, Waiting
+from router.audit.tree.checkpoint import check_same, fuller, note_checkpoint
 from router.errors import AuditError
 from router.ports import Delivery
 
@@ -156,33 +157,40 @@ class PostgresStore:
         return found[0][0] if found else None
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
-        """In a turn, so that no key signs after it has handed over. Another node's of the same size says the same, and stays."""
-        with self.turn(), self._said():
+        """In a turn, so that no key signs after it has handed over. Another node's of the same size stays; one that says something else is
+        refused."""
+        with self.turn() as head, self._said():
             connection = self._in_turn()
             if (in_force := _in_force(connection)) != self._verifier:
                 message = (
                     f"The ledger was handed over to the key {in_force}, and this node's may sign no more: give it that key, and restart."
                 )
                 raise AuditError(message, "audit_key_retired")
+            self._check_committed(head, size, note)
+            for (kept,) in connection.rows("SELECT note FROM checkpoints WHERE size = %s", (size,)):
+                check_same(kept, note)
             self._commit(connection, "INSERT INTO checkpoints VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", (size, note, at_ns))
 
     def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
-        with self.turn(), self._said():
+        with self.turn() as head, self._said():
             connection = self._in_turn()
             ((largest,),) = connection.rows("SELECT coalesce(max(size), 0) FROM checkpoints")
             if largest >= size or (old is not None and _in_force(connection) != old):
                 message = "Another node signed, or handed over, meanwhile; nothing was handed over. Try again."
                 raise AuditError(message, "audit_rotation_failed")
+            self._check_committed(head, size, note)
             connection.execute("INSERT INTO checkpoints VALUES (%s, %s, %s)", (size, note, at_ns))
             self._commit(connection, "INSERT INTO signers (verifier) VALUES (%s)", (self._verifier,))
 
     def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
-        """Added beside the checkpoint, which nobody may change."""
+        """Added beside the checkpoint, which nobody may change, unless another node has gathered more."""
         with self.turn(), self._said():
             connection = self._in_turn()
-            if not connection.rows("SELECT 1 FROM checkpoints WHERE size = %s", (size,)):
+            kept = connection.rows(f"{NOTES} WHERE k.size = %s", (size,))
+            if not kept:
                 raise AuditError(f"There is no checkpoint of {size} records that could be cosigned.", "checkpoint_missing")
-            self._commit(connection, "INSERT INTO cosigned (size, note) VALUES (%s, %s)", (size, note))
+            if fuller(kept[0][0], note) == note:
+                self._commit(connection, "INSERT INTO cosigned (size, note) VALUES (%s, %s)", (size, note))
 
     def bar(self, key_id: str) -> None:
         with self.turn(), self._said():
@@ -382,6 +390,17 @@ class PostgresStore:
         connection.execute(sql, parameters)
         connection.execute("COMMIT")
         self._refuse_warned(connection)
+
+    def _check_committed(self, head: tuple[int, bytes], size: int, note: str) -> None:
+        """In a turn. That a commit left the server with just the tree that a note is about. A node that has seen more than a failover or a
+        restored backup left knows so itself; the others do not, and may append, and sign, in the place of what is lost."""
+        if head[0] < size:
+            message = f"{_place(self._server)} holds {head[0]} records, but {size} were seen committed: it is an old copy."
+            raise AuditError(message, "audit_rolled_back")
+        found = self._in_turn().rows("SELECT root FROM commits WHERE size = %s", (size,)) if size else [EMPTY[1:]]
+        if found != [(note_checkpoint(note).root,)]:
+            message = f"The first {size} records in {self._server} are not those that a checkpoint was signed for."
+            raise AuditError(message, "audit_tree_broken")
 
     def _in_turn(self) -> BoundedConnection:
         connection = self._connection

@@ -14,6 +14,7 @@ from adapters.sqlite import deliveries
 from adapters.sqlite.connection import DISK_FULL, IO_FAILED, Connect, Connection, connect, private_file
 from adapters.sqlite.migrations import Steps, migrate
 from router.audit.beside import Extras, Pending, Waiting
+from router.audit.tree.checkpoint import fuller
 from router.errors import AuditError
 from router.ports import Delivery
 
@@ -162,6 +163,10 @@ class SqliteStore:
         return found[0][0] if found else None
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
+        """One that is there already stays where it has more signatures."""
+        for (kept,) in self._open.execute(f"{NOTES} WHERE size = ?", (size,)):
+            if fuller(kept, note) != note:
+                return
         with self._transaction() as run:
             run("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (size, note, at_ns))
 

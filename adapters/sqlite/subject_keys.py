@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from adapters.sqlite.connection import Connect, Connection, connect, opened_to_read, private_file
+from adapters.sqlite.connection import IO_FAILED, Connect, Connection, connect, opened_to_read, private_file
 from adapters.sqlite.migrations import Steps, check_known, migrate
 from router.audit.keys.comparing import Compared
 from router.audit.keys.store import SubjectKey, SubjectKeyStore
@@ -94,7 +94,7 @@ class KeyFile(SubjectKeyStore):
                 self._open.execute("COMMIT")
                 ((busy, _, _),) = self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except AuditError:
-                self._abandon()
+                self._drop()
                 raise
         if busy:
             raise AuditError(f"The key is deleted but still in {self._path}-wal, for another process reads the file.", "audit_keys_busy")
@@ -126,7 +126,7 @@ class KeyFile(SubjectKeyStore):
                     self._open.execute("INSERT OR IGNORE INTO keys VALUES (?,?,?,?)", self._fresh(subject))
                 self._open.execute("COMMIT")
             except AuditError:
-                self._abandon()
+                self._drop()
                 raise
         return {subject: key or self._present(subject) for subject, key in known.items()}
 
@@ -136,8 +136,12 @@ class KeyFile(SubjectKeyStore):
 
     @property
     def _open(self) -> Connection:
-        if self._connection is None:
+        if not self._is_open:
             raise AuditError(f"The subjects' keys {self._path} are not open.", "audit_closed")
+        if self._connection is None:
+            if not self._path.is_file():  # a fresh one would give everybody a second key
+                raise AuditError(f"The subjects' keys {self._path} are gone.", IO_FAILED)
+            self._connection = self._opening()
         return self._connection
 
     def _read(self, subject: str) -> SubjectKey | None:
@@ -151,16 +155,12 @@ class KeyFile(SubjectKeyStore):
             raise AuditError("A subject's key vanished while it was made.")
         return key
 
-    def _abandon(self) -> None:
-        """A transaction that could not be finished must not swallow the next one; the connection is made anew, where the store is open."""
-        self._drop()
-        if self._is_open:
-            self._connection = self._opening()
-
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """A transaction that could not be finished must not swallow the next one. Whoever asks next connects anew, and is told where that
+        fails: closing removed the write-ahead log, and the room for another may be somebody else's by now."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _check_sealing_key(self, *, make: bool = True) -> None:
         if make:

@@ -125,14 +125,15 @@ class LedgerStore(NodeSource, Protocol):
     def latest_checkpoint(self) -> str | None: ...
 
     def write_checkpoint(self, size: int, note: str, at_ns: int) -> None:
-        """Raises AuditError `audit_key_retired` where another node handed over to another key."""
+        """Raises AuditError `audit_key_retired` where another node handed over to another key, and `audit_rolled_back` or
+        `audit_tree_broken` where what is stored is not what the note is about: then nobody may see the note."""
 
     def write_hand_over(self, size: int, note: str, at_ns: int, old: str | None) -> None:
         """As `write_checkpoint`; from it on the store takes checkpoints by the new key only. Raises AuditError `audit_rotation_failed`
         where a checkpoint of as many records is there, or another key than `old` is in force. Without `old` any may be."""
 
     def write_cosigned(self, size: int, note: str, at_ns: int) -> None:
-        """A checkpoint that is there, with witnesses' lines."""
+        """A checkpoint that is there, with witnesses' lines. Raises AuditError `audit_tree_broken` where it says something else."""
 
     def bar(self, key_id: str) -> None:
         """From now on `barred` tells it to every node."""
@@ -198,7 +199,7 @@ class Journal:
         self._plan = checkpointing
         self._signing = Signing(checkpointing.signer)
         self._tree = CompactRange()
-        self._signed = 0
+        self._signed = self._wanted = 0
         self._signed_at = time.monotonic()
         self._unsignable_until = 0.0
         self._shared, self._heard_at = False, time.monotonic()
@@ -395,13 +396,17 @@ class Journal:
         if not self.unsigned or self._fault is not None or self._retired:
             return None
         now = time.monotonic()
-        due = now if self.unsigned >= self._plan.records else self._signed_at + self._plan.every
+        at_once = self.unsigned >= self._plan.records or self._signed < self._wanted
+        due = now if at_once else self._signed_at + self._plan.every
         return self._signing.due(max(0.0, due - now, self._unsignable_until - now))
 
     def sign_checkpoint(self, *, wait: bool = False) -> bool:
-        """Whether one was stored. Only ever over committed records: a crash before this one loses a checkpoint, never the other way round.
-        A directory that cannot be written to is logged, not fatal: the records are safe, and the next checkpoint says more than the lost
-        one. A signature that has to be waited for is begun, and kept when this is called again after `until_checkpoint`."""
+        """Whether one was stored, which none is while nothing is unsigned. Only ever over committed records: a crash before this one loses
+        a checkpoint, never the other way round. A directory that cannot be written to is logged, not fatal: the records are safe, and the
+        next checkpoint says more than the lost one. Another note of this size in it is fatal, for somebody signed that. A signature that
+        has to be waited for is begun, and kept when this is called again after `until_checkpoint`."""
+        if not self.unsigned:
+            return False
         signed = self._signing.note(Checkpoint(self._plan.signer.name, self._tree.size, self._tree.root()), wait=wait)
         if signed is None:
             return False
@@ -422,6 +427,14 @@ class Journal:
         self._publish(checkpoint, note)
         return True
 
+    def sign_up_to(self, size: int) -> float | None:
+        """A checkpoint over so many of the records that are here is due from now on until it is signed, which it is at once where no
+        signature has to be waited for. Seconds until asking again may tell more; None once it is signed, or where this node signs none."""
+        self._wanted = max(self._wanted, min(size, self._tree.size))
+        if self.until_checkpoint() == 0.0:
+            self.sign_checkpoint()
+        return self.until_checkpoint() if self._signed < self._wanted else None
+
     def close(self) -> None:
         while self.until_checkpoint() is not None and self.sign_checkpoint(wait=True):
             continue  # it may have been under way for fewer records
@@ -437,6 +450,9 @@ class Journal:
                 publish(self._plan.directory, checkpoint, note)
             except OSError as error:
                 _LOG.error("audit checkpoint not written to %s: %s", self._plan.directory, error.strerror)
+            except AuditError as error:
+                self._failed(error)
+                _LOG.error("audit checkpoint not published in %s: %s", self._plan.directory, error)
         if self._plan.signed is not None:
             self._plan.signed()
 
@@ -453,7 +469,7 @@ class Journal:
 
     def publish_cosigned(self, note: str, *, witnessed: bool) -> None:
         """The same in the directory, on any thread. Where it is `witnessed`, by a quorum, the directory says so. What cannot be written is
-        logged, as a checkpoint's own file is."""
+        logged, as a checkpoint's own file is. Raises AuditError where the directory says something else."""
         if self._plan.directory is None:
             return
         try:

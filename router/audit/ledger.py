@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -23,6 +24,7 @@ T = TypeVar("T")
 OVERLOADED = "audit_overloaded"
 BATCH_RECORDS = 1024
 BATCH_BYTES = 8 * 2**20
+SIGNED_WITHIN_S = 10.0  # not longer than the pause after a signature that failed, so that such a failure is told at once
 
 
 class _Call:
@@ -104,6 +106,18 @@ class AuditLedger:
         self._jobs.put(call)
         result: T = await call.future
         return result
+
+    async def sign(self, size: int) -> None:
+        """Has a checkpoint signed over so many records, and waits for it beside the thread that commits, at most SIGNED_WITHIN_S. Who wants
+        to know whether there is one looks: the log says why there is none, and it stays due. Raises AuditError where the ledger fails."""
+        until = time.monotonic() + SIGNED_WITHIN_S
+        if size > self._journal.size:  # of another node's records
+            await self._submit(())
+        while True:
+            again = await self.call(lambda journal: journal.sign_up_to(size))
+            if again is None or time.monotonic() + again > until:
+                return
+            await asyncio.sleep(again)
 
     async def bar(self, key_id: str) -> None:
         """See `Journal.bar`."""

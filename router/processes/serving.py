@@ -143,6 +143,7 @@ class Serving:
             objectives.figures,
             tuple if self.envoy_reports is None else self.envoy_reports.figures,
             lambda: self.governance.destroyed_again,
+            self.evidence.keys,
         )
         if self.membership is not None:
             self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})

@@ -77,6 +77,11 @@ class LedgerState(Protocol):
     async def ping(self) -> None: ...
 
 
+class KeysState(Protocol):
+    async def ping(self) -> None:
+        """Raises AuditError where a subject's key could not be looked up now."""
+
+
 class WitnessState(Protocol):
     @property
     def stale(self) -> bool:
@@ -151,7 +156,9 @@ class ProcessStatus:
         objectives: Callable[[], Iterable[Metric]] = tuple,
         envoy_reports: Callable[[], Iterable[Metric]] = tuple,
         returned: Callable[[], int] = int,
+        keys: KeysState | None = None,
     ) -> None:
+        self._keys = keys
         self._returned = returned
         self._draining = draining
         self._learnt = learnt
@@ -173,7 +180,8 @@ class ProcessStatus:
         self._bundles = bundles
 
     async def ready(self) -> Sequence[Check]:
-        """Ready means: policy active and model loaded in every worker, the audit trail writable, and nobody has taken this node out."""
+        """Ready means: policy active and model loaded in every worker, the audit trail writable, the subjects' keys there, and nobody has
+        taken this node out."""
         draining = self._draining.check if self._draining is not None else None
         checks = await self._checks()
         return checks if draining is None else [draining, *checks]
@@ -186,11 +194,21 @@ class ProcessStatus:
             await self._ledger.ping()
         except LockgateError as error:
             return [workers, Check("audit", ok=False, detail=error.code)]
+        keys = await self._subject_keys()
         stale = self._witnesses is not None and self._witnesses.stale
         witnesses = [Check("witnesses", ok=False, detail="witness_stale")] if stale else []
         old = self._bundles is not None and self._bundles.stale
         bundles = [Check("policy", ok=False, detail="policy_stale")] if old else []
-        return [workers, Check("audit", ok=True), *witnesses, *bundles, *await self._policy(), *await self._shared_state()]
+        return [workers, Check("audit", ok=True), *keys, *witnesses, *bundles, *await self._policy(), *await self._shared_state()]
+
+    async def _subject_keys(self) -> Sequence[Check]:
+        """Without them only who is known to this node already is served."""
+        try:
+            if self._keys is not None:
+                await self._keys.ping()
+        except LockgateError as error:
+            return [Check("keys", ok=False, detail=error.code)]
+        return ()
 
     async def _shared_state(self) -> Sequence[Check]:
         """Where it may be missed a node goes on serving without it; where it may not, another node may do better."""

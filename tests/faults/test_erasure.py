@@ -56,10 +56,12 @@ class BreakingLedger:
         return index
 
     async def call(self, work: Callable[[Journal], T]) -> T:
+        return await self._ledger.call(work)
+
+    async def sign(self, size: int) -> None:
         self._breaking.before("signed")
-        result = await self._ledger.call(work)
+        await self._ledger.sign(size)
         self._breaking.after("signed")
-        return result
 
     async def bar(self, key_id: str) -> None:
         self._breaking.before("barred")

@@ -7,7 +7,7 @@ whatever the ledger's size.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from router.errors import AuditError
 
 ROWS = 1000
 RECENT = 100_000  # decisions that are remembered; a record about one of them needs no look at the index
+STORIES = 20_000  # records in the stories that are kept, but for the last one, which is whole
+_TOLD = ("idx", "kind", "time", "key_id", "result", "effect")  # what is kept of each
 GRACE_S = 900.0
 ENDS = frozenset({"completed", "failed", "compensated", "reported"})
 AUTHORISED = frozenset({"routed", "failed"})  # a failed dispatch may have reached the service
@@ -51,6 +53,24 @@ class Scan:
     complete: int
 
 
+class _Story:
+    """All that the index has about one decision, by kind and in ledger order."""
+
+    def __init__(self, rows: Sequence[IndexRow]) -> None:
+        self.size = len(rows)
+        self.decisions, self.outcomes, self.reviews, self.evidence = (
+            [row for row in rows if row["kind"] == kind] for kind in ("decision", "outcome", "review", "evidence")
+        )
+        self._repeated: dict[str, frozenset[int]] = {}
+
+    def repeats(self, row: IndexRow, told: Callable[[IndexRow], bytes | None]) -> bool:
+        """Whether an earlier record of its kind tells the same, which is looked for once for all of them; None tells nothing."""
+        kind = row["kind"]
+        if kind not in self._repeated:
+            self._repeated[kind] = _again({"outcome": self.outcomes, "review": self.reviews, "evidence": self.evidence}[kind], told)
+        return row["idx"] in self._repeated[kind]
+
+
 class Reconciliation:
     """`promises`: seconds within which a route's service owes evidence, by route; None where no catalog is at hand. An outcome, and
     evidence, that is younger than `grace` seconds is not missed yet."""
@@ -71,6 +91,8 @@ class Reconciliation:
         self._settled = timestamp(now_ns - int(grace * 1e9))
         self._conditions: list[Plain] = [] if since is None else [("time", ">=", since)]
         self._recent: OrderedDict[str, bool] = OrderedDict()
+        self._stories: OrderedDict[str, _Story] = OrderedDict()
+        self._complete = self._in_stories = 0
         self._checks: Mapping[str, Callable[[IndexRow], Iterator[Mismatch]]] = {
             "decision": self._decision,
             "outcome": self._outcome,
@@ -81,6 +103,9 @@ class Reconciliation:
     def scan(self, after: int | None = None, rows: int = ROWS) -> Scan:
         """The next `rows` records."""
         complete = catch_up(self._reader, self._index)
+        if complete != self._complete:  # what came since belongs to them
+            self._stories.clear()
+            self._complete, self._in_stories = complete, 0
         read = self._index.find(self._conditions, after, False, rows)
         found = [one for row in read if row["kind"] in self._checks for one in self._checks[row["kind"]](row)]
         return Scan(found, read[-1]["idx"] if len(read) == rows else None, complete)
@@ -101,11 +126,11 @@ class Reconciliation:
         return bool(self._leaf(row["idx"]).get("request", {}).get("door") != "decide")
 
     def _promised(self, row: IndexRow, within: float) -> Iterator[Mismatch]:
-        story = self._story(row["decision_id"])
-        ended = max((one["time"] for one in story if one["kind"] == "outcome"), default=row["time"])
+        story = self._story(row)
+        ended = max((one["time"] for one in story.outcomes), default=row["time"])
         if ended >= timestamp(self._now_ns - int(within * 1e9)):
             return
-        evidence = [one["time"] for one in story if one["kind"] == "evidence" and one["result"] in ENDS]
+        evidence = [one["time"] for one in story.evidence if one["result"] in ENDS]
         if not evidence:
             yield _mismatch("evidence_missing", row, f"The service of route {row['route']} owes evidence of how it ended.")
         elif _later(min(evidence), ended, within):
@@ -115,51 +140,59 @@ class Reconciliation:
         if self._recent.get(row["decision_id"]) is False:
             self._remember(row["decision_id"], ended=True)
             return
-        story = self._story(row["decision_id"])
-        if not any(one["kind"] == "decision" for one in story):
+        story = self._story(row)
+        if not story.decisions:
             yield _mismatch("outcome_orphan", row, "It ended, and nothing says that it was decided.")
-        before = [one for one in story if one["kind"] == "outcome" and one["idx"] < row["idx"]]
-        if before and self._same_leaf(row, before):
+        if story.repeats(row, self._whole):
             yield _mismatch("record_repeated", row, "The same outcome was recorded before.")
-        elif before and not any(one["kind"] == "review" for one in story):
+        elif any(one["idx"] < row["idx"] for one in story.outcomes[:1]) and not story.reviews:
             yield _mismatch("outcome_repeated", row, "It had ended before, in another way.")
 
     def _review(self, row: IndexRow) -> Iterator[Mismatch]:
-        before = [one for one in self._story(row["decision_id"]) if one["kind"] == "review" and one["idx"] < row["idx"]]
-        if self._same_leaf(row, [one for one in before if one["result"] == row["result"]]):
+        if self._story(row).repeats(row, self._whole):
             yield _mismatch("record_repeated", row, "The same step of the review was recorded before.")
 
     def _evidence(self, row: IndexRow) -> Iterator[Mismatch]:
-        story = self._story(row["decision_id"])
-        decisions = [one for one in story if one["kind"] == "decision"]
-        if not decisions:
+        story = self._story(row)
+        if not story.decisions:
             yield _mismatch("evidence_orphan", row, "Something was done, and nothing says that it was decided.")
-        elif not _authorised(row, decisions[0], story):
-            ended = decisions[0]["result"] or decisions[0]["effect"]
+        elif not _authorised(row, story.decisions[0], story.reviews):
+            ended = story.decisions[0]["result"] or story.decisions[0]["effect"]
             yield _mismatch("evidence_unauthorised", row, f"Something was done under a decision that let nothing be done then ({ended}).")
-        if self._same_event(row, [one for one in story if one["kind"] == "evidence" and one["idx"] < row["idx"]]):
+        if story.repeats(row, self._event):
             yield _mismatch("record_repeated", row, "The same event was recorded before.")
 
-    def _same_leaf(self, row: IndexRow, before: list[IndexRow]) -> bool:
-        return any(self._leaf(one["idx"]) == self._leaf(row["idx"]) for one in before)
+    def _whole(self, row: IndexRow) -> bytes:
+        return orjson.dumps(self._leaf(row["idx"]), option=orjson.OPT_SORT_KEYS)
 
-    def _same_event(self, row: IndexRow, before: list[IndexRow]) -> bool:
+    def _event(self, row: IndexRow) -> bytes | None:
         """Under one decision and one key equal values have equal commitments, so that it shows without opening them."""
-        told = self._event(row)
-        return told is not None and any(self._event(one) == told for one in before if one["key_id"] == row["key_id"])
-
-    def _event(self, row: IndexRow) -> tuple[Any, Any] | None:
         commitments = self._leaf(row["idx"]).get("commitments", {})
         source, event = commitments.get("source"), commitments.get("event_id")
-        return None if source is None else (source, event)
+        return None if source is None else orjson.dumps([row["key_id"], source, event])
 
-    def _story(self, decision_id: str) -> list[IndexRow]:
-        story, after = list[IndexRow](), None
+    def _story(self, row: IndexRow) -> _Story:
+        """Made once for all that follows about the same decision: of one decision there may be very much evidence."""
+        decision_id = row["decision_id"]
+        story = self._stories.get(decision_id)
+        if story is not None and row["idx"] < self._complete:
+            self._stories.move_to_end(decision_id)
+            return story
+        if story is not None:  # somebody else has put more into the index
+            self._in_stories -= self._stories.pop(decision_id).size
+        made = self._stories[decision_id] = _Story(self._rows_of(decision_id))
+        self._in_stories += made.size
+        while self._in_stories > STORIES and len(self._stories) > 1:
+            self._in_stories -= self._stories.popitem(last=False)[1].size
+        return made
+
+    def _rows_of(self, decision_id: str) -> list[IndexRow]:
+        rows, after = list[IndexRow](), None
         while True:
             page = self._index.find([("decision_id", "=", decision_id)], after, False, ROWS)
-            story += page
+            rows += [{name: row[name] for name in _TOLD} for row in page]
             if len(page) < ROWS:
-                return story
+                return rows
             after = page[-1]["idx"]
 
     def _remember(self, decision_id: str, *, ended: bool) -> None:
@@ -174,10 +207,20 @@ class Reconciliation:
         return leaf if isinstance(leaf, dict) else {}
 
 
-def _authorised(row: IndexRow, decision: IndexRow, story: list[IndexRow]) -> bool:
+def _again(rows: Sequence[IndexRow], told: Callable[[IndexRow], bytes | None]) -> frozenset[int]:
+    """The indexes of those that tell what one before them told."""
+    seen, again = set[bytes | None](), set[int]()
+    for row in rows if len(rows) > 1 else ():
+        found = told(row)
+        if found is not None and found in seen:
+            again.add(row["idx"])
+        seen.add(found)
+    return frozenset(again)
+
+
+def _authorised(row: IndexRow, decision: IndexRow, reviews: Sequence[IndexRow]) -> bool:
     """A held request may be worked on from the moment at which it is sent, or left to the one who asked; a decision of the decide API
     without an outcome when it is one to go on."""
-    reviews = [one for one in story if one["kind"] == "review"]
     if reviews:
         return any(one["result"] in SENT and one["idx"] < row["idx"] for one in reviews)
     if decision["result"] is None:

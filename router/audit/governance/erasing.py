@@ -7,8 +7,8 @@
     4 nobody keeps it in memory        a worker that does not say so is ended; a node that does not may use no key any more (`leasing`)
     5 held requests of theirs end      they could not be opened any more; nor could deliveries that were given up, which are removed
     6 `subject_erased` is durable      from here on it is said to be erased, and is
-    7 a checkpoint over it is signed   crash before it: the next checkpoint covers it
-    8 the keys are marked              crash before it: the next start looks at this erasure again, and finds nothing to do
+    7 the keys are marked              crash before it: the next start looks at this erasure again, and finds nothing to do
+    8 a checkpoint over it is signed   crash before it: the next checkpoint covers it; others may give orders while it is waited for
 
 The order is written first, as every decision here is, so that no key ever vanishes without a record of who wanted it. "Erased" is said
 last, so that it is never said of a key that exists. What was ordered is carried out, whatever happens to whoever ordered it.
@@ -44,6 +44,9 @@ class SigningLedger(Ledger, Protocol):
 
     async def drop_sealed(self, key_id: str) -> None:
         """Removes deliveries under it that were given up; once more is harmless."""
+
+    async def sign(self, size: int) -> None:
+        """Returns once a checkpoint over so many records is signed, or none came in time. Raises AuditError where the ledger fails."""
 
 
 class DestroyableKeys(SubjectKeys, Protocol):
@@ -125,8 +128,9 @@ class Orders:
         return system_entry(event, self.clock.now_ns(), details, record_id or self.ids.new(), who.personal(), key_id, key)
 
     async def receipt(self, index: int) -> Receipt:
-        """Signs a checkpoint over what is recorded now. Raises AuditError `audit_unsigned`, after which the record stands all the same."""
-        await self.ledger.call(Journal.sign_checkpoint)
+        """Under a checkpoint that is signed for it, which may have to be waited for: not within `one_at_a_time`. Raises AuditError
+        `audit_unsigned`, after which the record stands all the same."""
+        await self.ledger.sign(index + 1)
         receipt = await self.ask(lambda facts: facts.receipt(index))
         if receipt.checkpoint is None:
             raise AuditError(f"It is recorded as record {index}, but no checkpoint over it could be signed yet.", "audit_unsigned")
@@ -150,21 +154,23 @@ class Erasing:
         if not is_slug(reason):
             raise AuditError(f"The reason {reason[:64]!r} is not a slug such as gdpr_art_17.", "audit_reason_invalid")
         async with self._orders.one_at_a_time:
-            key_id = await self._orders.keys.find(subject)
-            finished = await self._finish()
-            if key_id is None:
-                raise _unknown(finished)
-            if key_id in finished:  # it was ordered before, and left half done
-                return await self._orders.receipt(finished[key_id])
-            await self._check(key_id, who)  # 1
-            order = await self._ordered(key_id, reason, who)  # 2
-            index = await self._carried_out(order, who)
-            receipt = await self._orders.receipt(index)  # 7
-            try:
-                await self._mark()  # 8
-            except AuditError as error:  # it is erased all the same
-                log.warning("it is not marked in the subjects' keys that record %d was carried out: %s", index, error)
-            return receipt
+            index = await self._erased(subject, reason, who)
+        return await self._orders.receipt(index)  # 8
+
+    async def _erased(self, subject: str, reason: str, who: Who) -> int:
+        """The index of the record that says so."""
+        key_id = await self._orders.keys.find(subject)
+        if finished := await self._finish():
+            await self._try_to_mark()
+        if key_id is None:
+            raise _unknown(finished)
+        if key_id in finished:  # it was ordered before, and left half done
+            return finished[key_id]
+        await self._check(key_id, who)  # 1
+        order = await self._ordered(key_id, reason, who)  # 2
+        index = await self._carried_out(order, who)
+        await self._try_to_mark()  # 7
+        return index
 
     async def finish(self) -> list[int]:
         """Destroys again what an old copy of the keys brought back, and carries out what was ordered and not finished. The indexes of
@@ -173,10 +179,9 @@ class Erasing:
             mark = await self._orders.keys.compared()
             self._seen = await self._orders.ask(lambda facts: facts.seen(mark))
             done = [*await self._repeat(mark), *(await self._finish()).values()]
-            if done:  # only what is signed over excuses a key that is gone
-                await self._orders.ledger.call(Journal.sign_checkpoint)
             await self._mark()
-            return done
+        await self._signed(done)
+        return done
 
     async def carry_on(self) -> None:
         """Carries out what was ordered and not finished, such as while somebody else read the keys, and looks for keys that came back
@@ -184,12 +189,23 @@ class Erasing:
         async with self._orders.one_at_a_time:
             found = await self._orders.keys.compared()
             back = [] if self._whole and found == self._marked else await self._repeat(found)
-            if back:
-                await self._orders.ledger.call(Journal.sign_checkpoint)
-            if await self._finish() or back:
+            done = [*back, *(await self._finish()).values()]
+            if done:
                 await self._mark()
             else:
                 self._marked = found
+        await self._signed(done)
+
+    async def _signed(self, done: Sequence[int]) -> None:
+        """Only what is signed over excuses a key that is gone."""
+        if done:
+            await self._orders.ledger.sign(max(done) + 1)
+
+    async def _try_to_mark(self) -> None:
+        try:
+            await self._mark()
+        except AuditError as error:  # it is erased all the same, and the next start looks at it again
+            log.warning("it is not marked in the subjects' keys that an erasure was carried out: %s", error)
 
     async def _mark(self) -> None:
         """Last, so that what a crash leaves is looked at again: everything ordered is carried out, and nothing erased is there."""

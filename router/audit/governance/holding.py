@@ -21,7 +21,7 @@ class Holding:
         async with self._orders.one_at_a_time:
             details = await self._details(on, target)
             index = await self._orders.append(await self._orders.entry(HOLD, details, who))
-            return await self._orders.receipt(index)
+        return await self._orders.receipt(index)
 
     async def release(self, record: int, who: Who) -> Receipt:
         """`record` is the index of the record that added the hold. Raises AuditError `audit_hold_unknown`."""
@@ -30,7 +30,7 @@ class Holding:
             if record not in standing.holds:
                 raise AuditError(f"Record {record} added no hold that is still in force.", "audit_hold_unknown")
             index = await self._orders.append(await self._orders.entry(RELEASE, {"hold": record}, who))
-            return await self._orders.receipt(index)
+        return await self._orders.receipt(index)
 
     async def all(self) -> list[Hold]:
         """What is in force, oldest first."""

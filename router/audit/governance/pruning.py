@@ -69,8 +69,8 @@ class Pruning:
         self._looked: dict[tuple[str, int], int] = {}
 
     async def prune(self, who: Who | None, most: int = MOST) -> Summary:
-        """At most about so many parts in one call. `who` is None for the schedule. Raises AuditError; what was removed until then is on
-        record."""
+        """At most about so many parts in one call. `who` is None for the schedule. Where no checkpoint comes in time the next one covers
+        what was removed. Raises AuditError; what was removed until then is on record."""
         retention = self._retention
         ages = await self._orders.ask(lambda facts: ages_of(facts, self._orders.clock.now_ns()))
         summary = Summary([], jumps=ages.jumps)
@@ -81,7 +81,7 @@ class Pruning:
                 summary.more = sum(one.parts for one in summary.classes) >= most
                 await asyncio.sleep(PAUSE_S)
         if summary.records:
-            await self._orders.receipt(summary.records[-1])
+            await self._orders.ledger.sign(summary.records[-1] + 1)
         return summary
 
     async def _one_batch(self, kept: RetentionClass, told: ClassSummary, summary: Summary, who: Who | None) -> bool:

@@ -82,6 +82,13 @@ class CachedSubjectKeys:
         if self._lease is not None and isinstance(self._store, SharedKeys):
             await asyncio.to_thread(self._store.await_others, key_ids[-1], self._lease.node)  # nodes forget in the order of numbers
 
+    async def ping(self) -> None:
+        """Raises AuditError where a key that is not in memory could not be looked up now."""
+        if self._lease is not None:
+            self._lease.check()  # which asks by itself
+        else:
+            await asyncio.to_thread(self._store.compared)
+
     async def compared(self) -> Compared | None:
         """Up to where of a ledger its erasures were looked after here; None where never."""
         return await asyncio.to_thread(self._store.compared)

@@ -135,9 +135,26 @@ def note_checkpoint(note: str) -> Checkpoint:
     return parse_checkpoint(split_note(note)[0])
 
 
+def check_same(kept: str, note: str) -> None:
+    """That two notes about trees of one size are about the same tree. Raises AuditError `audit_tree_broken`: this key signed two histories,
+    or was about to."""
+    if split_note(kept)[0] != split_note(note)[0]:
+        size = note_checkpoint(note).size
+        raise AuditError(f"Another checkpoint of {size} records was signed for this ledger, with another root.", "audit_tree_broken")
+
+
+def fuller(kept: str, note: str) -> str:
+    """Of two notes about the same tree the one with more signatures, for others than the ledger's are not to be had again at will; the
+    second where they have as many. Raises AuditError `audit_tree_broken`."""
+    check_same(kept, note)
+    return kept if len(split_note(kept)[1]) > len(split_note(note)[1]) else note
+
+
 def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
-    """Writes `<size>.checkpoint`, durable when it returns. The directory belongs on other storage than the ledger."""
-    write_note(directory / f"{checkpoint.size:016d}.checkpoint", note)
+    """Writes `<size>.checkpoint`, unless one with more signatures is there; durable when it returns. The directory belongs on other storage
+    than the ledger. Raises AuditError `audit_tree_broken` where there is one about another tree, which stays: it proves a forgery."""
+    final = directory / f"{checkpoint.size:016d}.checkpoint"
+    write_note(final, fuller(final.read_text(encoding="utf-8"), note) if final.is_file() else note)
 
 
 def write_note(final: Path, note: str) -> None:

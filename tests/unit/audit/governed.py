@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.place import SqlitePlace
@@ -18,11 +21,13 @@ from router.audit.governance.facts import Facts
 from router.audit.governance.holding import Holding
 from router.audit.journal import Checkpointing, Journal
 from router.audit.keys.caching import CachedSubjectKeys
+from router.audit.keys.files import LocalSigningKey
 from router.audit.ledger import AuditLedger
 from router.audit.questions.reader import Stored
 from router.audit.records.record import decision_entry, outcome_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.decision import Decision
+from router.errors import AuditError
 from router.wiring.ledger_place import LedgerPlace
 from tests.unit.audit.ledgers import SIGNER
 from tests.unit.audit.samples import DECISION, OUTCOME, SUBJECT, numbered
@@ -69,6 +74,27 @@ class Noted:
 
     def keys_until(self, until: float) -> None:
         """Nobody else is here to be told."""
+
+
+class KeyElsewhere(LocalSigningKey):
+    """Answers a little later, while it may; fails where it is told to."""
+
+    remote = True
+
+    def __init__(self) -> None:
+        super().__init__(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+        self.going = threading.Event()
+        self.going.set()
+        self.failing = False
+        self.asked = 0
+
+    def sign(self, message: bytes) -> bytes:
+        self.asked += 1
+        time.sleep(0.003)
+        self.going.wait(30)
+        if self.failing:
+            raise AuditError("The vault is sealed.", "audit_key_unreachable")
+        return super().sign(message)
 
 
 class Place:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,69 @@ def test_an_outcome_is_found_however_far_from_its_decision(tmp_path: Path, monke
     monkeypatch.setattr("router.audit.copies.reconcile.RECENT", 1)
     records = [*(decision(number) for number in range(5)), *(outcome(number) for number in range(5))]
     assert kinds(tmp_path, records) == []
+
+
+class Counting:
+    """Passes everything on, and counts what `records` and `find` give."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name) if name not in ("records", "find") else partial(self._counted, name)
+
+    def _counted(self, name: str, *asked: Any) -> Any:
+        given = list(getattr(self._inner, name)(*asked))
+        self.count += len(given)
+        return iter(given) if name == "records" else given
+
+
+@pytest.mark.parametrize("rows", [1000, 20])
+@pytest.mark.parametrize(
+    ("first", "repeated"),
+    [
+        ([decision(), outcome()], lambda number: evidence(at=10 + number, event=f"e{number}")),
+        ([HELD, review("held")], lambda number: review("claimed", at=10 + number)),
+        ([HELD, review("held")], lambda number: outcome(at=10 + number)),
+    ],
+    ids=["evidence", "reviews", "outcomes"],
+)
+def test_what_is_read_grows_no_faster_than_what_there_is(tmp_path: Path, first: list[Entry], repeated: Any, rows: int) -> None:
+    """Also where all of it is about one decision, beside others, and however small the steps are."""
+
+    def asked(count: int) -> int:
+        others = [entry for number in range(count) for entry in (decision(100 + number), outcome(100 + number))]
+        written(tmp_path / f"{count}", [*first, *(repeated(number) for number in range(count)), *others])
+        with closing(reader(tmp_path / f"{count}")) as file, closing(SqliteIndex(tmp_path / f"{count}.sqlite")) as lines:
+            source, index = Counting(file), Counting(lines)
+            reconciliation, after = Reconciliation(source, index, None, LATER), None
+            while (after := reconciliation.scan(after, rows).after) is not None:
+                pass
+        return source.count + index.count
+
+    assert asked(200) < 5 * asked(50)
+
+
+def test_what_is_kept_of_decisions_is_bounded_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidence about many decisions in turns, whose stories are not all kept."""
+    monkeypatch.setattr("router.audit.copies.reconcile.STORIES", 7)
+    numbers = [*range(6)] * 2
+    records = [*(decision(number) for number in range(6)), *(outcome(number) for number in range(6))]
+    records += [evidence(number, at=10 + place) for place, number in enumerate(numbers)]
+    assert kinds(tmp_path, records) == [("record_repeated", index) for index in range(18, 24)]
+
+
+def test_what_comes_between_two_steps_is_taken_into_account(tmp_path: Path) -> None:
+    """A decision whose story is kept goes on meanwhile."""
+    records = [HELD, review("held"), evidence(at=7), review("dispatched", at=8), evidence(at=9), evidence(at=10, event="f")]
+    written(tmp_path, records[:3])
+    with closing(reader(tmp_path)) as source, closing(SqliteIndex(tmp_path / "index.sqlite")) as index:
+        reconciliation = Reconciliation(source, index, None, LATER)
+        first = reconciliation.scan(None, 3)
+        written(tmp_path, records[3:])
+        second = reconciliation.scan(first.after, 10)
+    assert [(one.kind, one.index) for one in (*first.found, *second.found)] == [("evidence_unauthorised", 2), ("record_repeated", 4)]
 
 
 def test_a_finding_says_how_to_look_at_it(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from router.audit.journal import Checkpointing, Journal
 from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
 from router.audit.records.record import system_entry
-from router.audit.tree.checkpoint import NoteSigner, NoteVerifier, latest_published
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, NoteVerifier, latest_published, publish, split_note
 from router.audit.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
 from router.audit.tree.proof import prove_consistency, prove_inclusion, tree_root
 from router.errors import AuditError
+from tests.unit.audit.witnesses import START_S, cosigner
 
 SIGNER = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
 
@@ -90,6 +91,81 @@ def test_checkpoints_are_signed_by_count_by_time_and_on_close(tmp_path: Path) ->
         "0000000000000003.checkpoint",
         "0000000000000004.checkpoint",
     ]
+
+
+def cosigned(note: str, *numbers: int) -> str:
+    return note + "".join(cosigner(number).cosign(split_note(note)[0], START_S + number) for number in numbers)
+
+
+def kept(made: Journal, folder: Path) -> list[str | None]:
+    """The last checkpoint in the ledger, and in its directory."""
+    return [made._store.latest_checkpoint(), latest_published(folder / "checkpoints")]
+
+
+def test_what_witnesses_have_signed_stays(tmp_path: Path) -> None:
+    """Whoever asks for a checkpoint where nothing is unsigned gets none, and what is there is not replaced by one that says less."""
+    made = filled(tmp_path, 3)
+    made.sign_checkpoint()
+    full = cosigned(kept(made, tmp_path)[0] or "", 1, 2)
+    made.keep_cosigned(full)
+    made.publish_cosigned(full, witnessed=True)
+    assert not made.sign_checkpoint()
+    assert made.sign_up_to(3) is None
+    assert kept(made, tmp_path) == [full, full]
+    made.close()
+    again = journal(tmp_path)
+    again.open()
+    again.sign_checkpoint()
+    assert kept(again, tmp_path) == [full, full]
+    again.close()
+
+
+def test_of_two_notes_of_one_tree_the_one_with_more_signatures_is_kept(tmp_path: Path) -> None:
+    """In the ledger and in the directory, in whichever order they come; of two with as many the last one, which is newer."""
+    made = filled(tmp_path, 3)
+    checkpoint = Checkpoint("ledger.test", 3, made.root())
+    plain = SIGNER.sign(checkpoint.text())
+    one, two, other = cosigned(plain, 1), cosigned(plain, 1, 2), cosigned(plain, 2, 3)
+    for note, expected in ((plain, plain), (one, one), (two, two), (one, two), (plain, two), (other, other)):
+        made._store.write_checkpoint(3, note, 1)
+        publish(tmp_path / "checkpoints", checkpoint, note)
+        assert kept(made, tmp_path) == [expected, expected]
+    made._store.write_cosigned(3, plain, 1)
+    assert kept(made, tmp_path)[0] == other
+    made.close()
+
+
+def test_another_tree_of_the_same_size_is_refused(tmp_path: Path) -> None:
+    """In the ledger as in the directory, with whatever signatures; what is there stays, and nothing is written any more."""
+    made = filled(tmp_path, 3)
+    made.sign_checkpoint()
+    before, checkpoint = kept(made, tmp_path), Checkpoint("ledger.test", 3, bytes(32))
+    note = cosigned(SIGNER.sign(checkpoint.text()), 1, 2)
+    for attempt in (
+        lambda: made._store.write_checkpoint(3, note, 1),
+        lambda: made._store.write_cosigned(3, note, 1),
+        lambda: publish(tmp_path / "checkpoints", checkpoint, note),
+        lambda: made.keep_cosigned(note),
+        lambda: made.append([system_entry("started", 4)]),
+    ):
+        with pytest.raises(AuditError) as refused:
+            attempt()
+        assert refused.value.code == "audit_tree_broken"
+    assert kept(made, tmp_path) == before
+    made.close()
+
+
+def test_another_tree_of_the_same_size_in_the_directory_ends_the_ledger(tmp_path: Path) -> None:
+    """Somebody signed another history with this key: that note is the proof of it, and stays."""
+    made = filled(tmp_path, 3)
+    checkpoint = Checkpoint("ledger.test", 3, bytes(32))
+    note = SIGNER.sign(checkpoint.text())
+    publish(tmp_path / "checkpoints", checkpoint, note)
+    made.sign_checkpoint()
+    assert made.fault is not None
+    assert made.fault.code == "audit_tree_broken"
+    assert latest_published(tmp_path / "checkpoints") == note
+    made.close()
 
 
 async def test_the_writer_signs_when_time_is_up(tmp_path: Path) -> None:
