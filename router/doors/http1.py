@@ -2,7 +2,8 @@
 header's size and on connections, strict framing. A caller's certificate goes along in the `state` of every request of its connection.
 
 llhttp (inside httptools) already refuses Content-Length beside Transfer-Encoding, repeated Content-Length, bad chunk sizes and bare LF in
-headers. What it does not bound is how long and how large a header may be; and uvicorn takes trailers for header fields.
+headers. What it does not bound is how long and how large a header may be; and uvicorn takes trailers for header fields. Behind a header
+that offers another protocol llhttp looks for no body, and uvicorn reads on as if a new request began there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import ssl
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.identity.certificates import STATE, peer_certificate
@@ -43,6 +45,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._header_complete = False
         self._refused = False
         self._upgraded = False
+        self._unheeded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -103,12 +106,21 @@ class GuardedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._disarm()
         self._header_complete = True
+        self._unheeded = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._unheeded:  # nothing is begun: see `_heed_no_offer`
+            if self.parser.get_method() == b"CONNECT":  # no header of it says where what follows would end (RFC 9110 §9.3.6)
+                self._refuse(501, "method_unsupported", "CONNECT is not served here.")
+            return
         if self._host_is_doubtful():
             self._refuse(400, "ambiguous_host", "The request's target names another host than its Host header.")
         if not self._refused:
             super().on_headers_complete()
         if self.leaving:
             self.let_go()
+
+    def _should_upgrade(self) -> bool:
+        """Whatever else is offered, or in another way, is no reason to leave HTTP/1.1 (RFC 9110 §7.8, RFC 6455 §4.1)."""
+        return super()._should_upgrade() and self.parser.get_method() == b"GET" and self.parser.get_http_version() == "1.1"
 
     def let_go(self) -> None:
         """Whoever waits for an answer here asks for the next elsewhere. A connection on which nothing is asked stays open: closed from
@@ -127,7 +139,7 @@ class GuardedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._disarm()
-        if not self._refused:
+        if not (self._refused or self._unheeded):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -138,19 +150,45 @@ class GuardedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused or self.parser is None:
             return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._read(data)
+        except httptools.HttpParserError:
+            self._refuse(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
         # uvicorn stops its keep-alive timer for any byte, also for empty lines and the rest of a body, which begin no request.
         waiting = self.cycle is not None and self.cycle.response_complete and self._deadline is None
         if waiting and self.timeout_keep_alive_task is None and not self._upgraded:
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
-    def handle_websocket_upgrade(self) -> None:
-        if not self._refused:
-            self._upgraded = True
-            super().handle_websocket_upgrade()
+    def _read(self, data: bytes) -> None:
+        """Raises HttpParserError."""
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as found:
+                rest = memoryview(rest)[found.args[0] :]
+            if self._refused:
+                return
+            if not self._unheeded:
+                self.handle_websocket_upgrade()
+                return
+            self._heed_no_offer()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
+    def _heed_no_offer(self) -> None:
+        """The header was read whole, and the parser would take what follows it for another protocol's, whatever it says of a body. So it is
+        read again without the offer, by a parser that knows nothing of it and goes on to the body: one reading of one header gives the
+        fields and the framing, as with any request. llhttp sees an offer only where there is a field of that name."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's first one
+        self.parser.feed_data(b"".join((b"%b %b HTTP/%b\r\n" % (method, self.url, version), *lines, b"\r\n")))
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
 
     def _fits(self, size: int) -> bool:
         self._header_bytes += size
