@@ -15,7 +15,9 @@ from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
+from router.doors.http1_websocket import GuardedWebSocket
 from router.identity.certificates import STATE, peer_certificate
 from router.problems import problem
 
@@ -172,7 +174,7 @@ class GuardedHttp(HttpToolsProtocol):
             if self._refused:
                 return
             if not self._unheeded:
-                self.handle_websocket_upgrade()
+                self._shake_hands(early=bool(rest))
                 return
             self._heed_no_offer()
 
@@ -181,14 +183,36 @@ class GuardedHttp(HttpToolsProtocol):
         read again without the offer, by a parser that knows nothing of it and goes on to the body: one reading of one header gives the
         fields and the framing, as with any request. llhttp sees an offer only where there is a field of that name."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        lines = self._lines(b"%b %b HTTP/%b\r\n" % (method, self.url, version), but=b"upgrade")
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's first one
-        self.parser.feed_data(b"".join((b"%b %b HTTP/%b\r\n" % (method, self.url, version), *lines, b"\r\n")))
+        self.parser.feed_data(b"".join(lines))
 
-    def handle_websocket_upgrade(self) -> None:
-        self._upgraded = True
-        super().handle_websocket_upgrade()
+    def _shake_hands(self, *, early: bool) -> None:
+        """What the caller says of it is all there, so nothing is waited for: it is a handshake or it is refused, before anybody is asked.
+        `early`: more has come behind it."""
+        lines = self._lines(b"GET %b HTTP/1.1\r\n" % self.url)
+        if any(len(line) > MAX_LINE_LENGTH for line in lines):
+            self._refuse(431, "header_too_large", f"A WebSocket's handshake has a line of more than {MAX_LINE_LENGTH} bytes.")
+        elif len(self.headers) > MAX_NUM_HEADERS:
+            self._refuse(431, "too_many_headers", f"A WebSocket's handshake has more than {MAX_NUM_HEADERS} header fields.")
+        elif early or not self._changed(b"".join(lines)):
+            self._refuse(400, "websocket_malformed", "A WebSocket begins with a GET that has no body, and goes on once that is answered.")
+
+    def _changed(self, handshake: bytes) -> bool:
+        """Whether the connection is a WebSocket's now. Of what its parser cannot read it says nothing, ever, and nobody would end it."""
+        protocol = GuardedWebSocket(self.config, self.server_state, self.app_state)
+        protocol.connection_made(self.transport)
+        protocol.data_received(handshake)
+        self._upgraded = protocol.handshake_initiated
+        self.connections.discard(self if self._upgraded else protocol)
+        if self._upgraded:
+            self.transport.set_protocol(protocol)
+        return self._upgraded
+
+    def _lines(self, first: bytes, but: bytes = b"") -> list[bytes]:
+        """The header anew, from what was read of it."""
+        return [first, *(b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != but), b"\r\n"]
 
     def _fits(self, size: int) -> bool:
         self._header_bytes += size

@@ -260,7 +260,7 @@ class Worker:
         bounds: dict[str, Any] = {"http": http, "grace_s": DRAIN_S, "handshake_s": limits.header_timeout}
         sockets = []
         if given.gateway is not None:
-            self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds))
+            self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, websockets=True, **bounds))
             sockets.append(inherited(given.gateway))
         if given.decide is not None:
             from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs

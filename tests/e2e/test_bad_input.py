@@ -232,6 +232,21 @@ def test_a_body_behind_an_offer_is_a_body(lockgate: Lockgate, framing: str) -> N
     assert [each["target"] for each in lockgate.arrivals()] == ["/upload/x", "/upload/y"]
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("content-length: 1", (400, "websocket_malformed")), (f"x-long: {'a' * 9000}", (431, "header_too_large"))],
+    ids=["body", "long line"],
+)
+def test_a_websocket_that_could_not_be_read_is_refused(lockgate: Lockgate, line: str, told: tuple[int, str]) -> None:
+    """With a body, or a line that is longer than its parser takes; the connection ends."""
+    handshake = ("connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==")
+    with opened(lockgate.gateway) as connection:
+        connection.sendall(head(lockgate, *handshake, line, request="GET /chat/room HTTP/1.1"))
+        answer = said(connection)
+        assert is_closed(connection)
+    assert (answer.status, answer.code) == told
+
+
 def test_trailers_are_no_header_fields(lockgate: Lockgate) -> None:
     """What follows a chunked body changes nothing of the header that was judged."""
     trailers = b"4\r\nbody\r\n0\r\nx-lockgate-subject: root\r\nx-late: 1\r\nhost: other\r\n\r\n"

@@ -30,9 +30,9 @@ def answering(asked: Asked, read: bool = True) -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def listening(app: Callable[..., Any], keep_alive: int = 75, **limits: Any) -> AsyncIterator[int]:
+async def listening(app: Callable[..., Any], keep_alive: int = 75, websockets: bool = False, **limits: Any) -> AsyncIterator[int]:
     sock = socket.create_server(("127.0.0.1", 0))
-    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1)
+    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1, websockets=websockets)
     running.config.timeout_keep_alive = keep_alive
     task = asyncio.create_task(running.serve([sock]))
     await started(running, task)
@@ -129,7 +129,7 @@ async def test_connections_are_bounded() -> None:
 async def test_a_refused_header_opens_no_websocket() -> None:
     """What did not fit is missing from it, so nobody may act on it."""
     asked: Asked = []
-    async with listening(answering(asked), max_header_count=5) as port, connected(port) as (reader, writer):
+    async with listening(answering(asked), websockets=True, max_header_count=5) as port, connected(port) as (reader, writer):
         fields = (
             b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         )
