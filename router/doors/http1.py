@@ -14,7 +14,7 @@ import ssl
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from router.doors.http1_websocket import GuardedWebSocket
@@ -48,6 +48,7 @@ class GuardedHttp(HttpToolsProtocol):
         self._refused = False
         self._upgraded = False
         self._unheeded = False
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -73,6 +74,14 @@ class GuardedHttp(HttpToolsProtocol):
         self._disarm()
         self._flowing()
         super().connection_lost(exc)
+        running = self._running
+        if running is not None and not running.response_complete:  # uvicorn tells the last that was asked, and it may only be queued
+            running.disconnected = True
+            running.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -192,7 +201,9 @@ class GuardedHttp(HttpToolsProtocol):
         """What the caller says of it is all there, so nothing is waited for: it is a handshake or it is refused, before anybody is asked.
         `early`: more has come behind it."""
         lines = self._lines(b"GET %b HTTP/1.1\r\n" % self.url)
-        if any(len(line) > MAX_LINE_LENGTH for line in lines):
+        if self.cycle is not None and not self.cycle.response_complete:  # its answer comes first, and is the last here
+            self._refuse(400, "websocket_malformed", "A WebSocket begins when what was asked before is answered.")
+        elif any(len(line) > MAX_LINE_LENGTH for line in lines):
             self._refuse(431, "header_too_large", f"A WebSocket's handshake has a line of more than {MAX_LINE_LENGTH} bytes.")
         elif len(self.headers) > MAX_NUM_HEADERS:
             self._refuse(431, "too_many_headers", f"A WebSocket's handshake has more than {MAX_NUM_HEADERS} header fields.")
