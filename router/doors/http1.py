@@ -18,31 +18,29 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from router.doors.http1_websocket import GuardedWebSocket
+from router.doors.unread import Patient
 from router.identity.certificates import STATE, peer_certificate
 from router.problems import problem
 
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_COUNT = 100
 MAX_HEADER_BYTES = 32 * 1024
-SEND_TIMEOUT_S = 30.0  # without room for more of a response: the caller does not read
 LINGER_S = 5.0  # for the rest of a body whose request is answered already
 
 
-class GuardedHttp(HttpToolsProtocol):
+class GuardedHttp(Patient, HttpToolsProtocol):
     """Limits are class attributes so that `guarded` can make a class for a configuration; uvicorn constructs it itself."""
 
     header_timeout = HEADER_TIMEOUT_S
     max_header_count = MAX_HEADER_COUNT
     max_header_bytes = MAX_HEADER_BYTES
     max_connections: int | None = None
-    send_timeout = SEND_TIMEOUT_S
     linger = LINGER_S
     leaving = False  # every answer that has not begun is the last of its connection, and says so
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
         self._header_bytes = 0
         self._header_complete = False
         self._refused = False
@@ -72,7 +70,6 @@ class GuardedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
-        self._flowing()
         super().connection_lost(exc)
         running = self._running
         if running is not None and not running.response_complete:  # uvicorn tells the last that was asked, and it may only be queued
@@ -82,19 +79,6 @@ class GuardedHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._stalled = self.loop.call_later(self.send_timeout, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        self._flowing()
-        super().resume_writing()
-
-    def _flowing(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -213,12 +197,16 @@ class GuardedHttp(HttpToolsProtocol):
     def _changed(self, handshake: bytes) -> bool:
         """Whether the connection is a WebSocket's now. Of what its parser cannot read it says nothing, ever, and nobody would end it."""
         protocol = GuardedWebSocket(self.config, self.server_state, self.app_state)
+        protocol.send_timeout = self.send_timeout
         protocol.connection_made(self.transport)
         protocol.data_received(handshake)
         self._upgraded = protocol.handshake_initiated
         self.connections.discard(self if self._upgraded else protocol)
         if self._upgraded:
             self.transport.set_protocol(protocol)
+            if self._stalled is not None:  # of an answer before
+                self._flowing()
+                protocol.pause_writing()
         return self._upgraded
 
     def _lines(self, first: bytes, but: bytes = b"") -> list[bytes]:

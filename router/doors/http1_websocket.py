@@ -6,8 +6,12 @@ from __future__ import annotations
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
+from router.doors.unread import Patient
 
-class GuardedWebSocket(WebSocketsSansIOProtocol):
+MOST_MESSAGE = 16 << 20  # a message is passed on whole, so all of it is in memory, whatever a body may have that streams
+
+
+class GuardedWebSocket(Patient, WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Who speaks on before the handshake is answered is no client (RFC 6455 §4.1): the library would take it for frames, and fail."""
         if self.handshake_initiated and not self.handshake_complete:
@@ -15,6 +19,13 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
         else:
             super().data_received(data)
+
+    def keepalive_timeout(self) -> None:
+        """Who neither answers a ping nor reads is told nothing: it would have to be read, and whoever writes here would wait as long."""
+        if self.unread():
+            self.transport.abort()
+        else:
+            super().keepalive_timeout()
 
     def shutdown(self) -> None:
         """uvicorn tells one connection after the other, and none behind one that raises. What was ended already has no more to say."""

@@ -58,14 +58,16 @@ def server(
     ssl: SSLContext | None = None,
     date: bool = True,
     handshake_s: float = 10.0,
-    websockets: bool = False,
+    messages: int | None = None,
 ) -> Server:
-    """`date`: whether every response gets a Date field; a proxy's responses mostly have their upstream's. `websockets`: whether they are
-    spoken; where they are not, who asks for one asks for what is at that path."""
+    """`date`: whether every response gets a Date field; a proxy's responses mostly have their upstream's. `messages`: most bytes of one
+    that comes by WebSocket; None where that is not spoken, and who asks for one asks for what is at that path."""
     config = uvicorn.Config(
         app,
         http=http,
-        ws=GuardedWebSocket if websockets else "none",
+        ws="none" if messages is None else GuardedWebSocket,
+        ws_max_size=messages or 0,
+        ws_per_message_deflate=False,
         loop="none",
         lifespan="off",
         log_config=None,

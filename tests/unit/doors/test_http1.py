@@ -17,6 +17,7 @@ from router.processes.server import server, started
 
 Asked = list[dict[str, Any]]
 PATIENCE_S = 10.0
+MEGABYTE = 1 << 20
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -36,9 +37,9 @@ def answering(asked: Asked, read: bool = True) -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def listening(app: Callable[..., Any], keep_alive: int = 75, websockets: bool = False, **limits: Any) -> AsyncIterator[int]:
+async def listening(app: Callable[..., Any], keep_alive: int = 75, messages: int | None = None, **limits: Any) -> AsyncIterator[int]:
     sock = socket.create_server(("127.0.0.1", 0))
-    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1, websockets=websockets)
+    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1, messages=messages)
     running.config.timeout_keep_alive = keep_alive
     task = asyncio.create_task(running.serve([sock]))
     await started(running, task)
@@ -65,6 +66,12 @@ async def ends(reader: asyncio.StreamReader) -> bytes:
             return await reader.read()
         except ConnectionResetError:
             return b""
+
+
+async def until(question: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not question():  # noqa: ASYNC110  # what is asked about is the server's, and tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_trailers_are_no_header_fields() -> None:
@@ -135,7 +142,7 @@ async def test_connections_are_bounded() -> None:
 async def test_a_refused_header_opens_no_websocket() -> None:
     """What did not fit is missing from it, so nobody may act on it."""
     asked: Asked = []
-    async with listening(answering(asked), websockets=True, max_header_count=5) as port, connected(port) as (reader, writer):
+    async with listening(answering(asked), messages=MEGABYTE, max_header_count=5) as port, connected(port) as (reader, writer):
         fields = (
             b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         )
@@ -196,7 +203,7 @@ async def test_a_websocket_waits_for_nobody() -> None:
         await let.wait()
         await send({"type": "http.response.body", "body": b"ok"})
 
-    async with listening(app, websockets=True) as port, connected(port) as (reader, writer):
+    async with listening(app, messages=MEGABYTE) as port, connected(port) as (reader, writer):
         writer.write(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n" + HANDSHAKE)
         await reader.readuntil(b"/a")
         await asyncio.sleep(0.05)
@@ -217,7 +224,7 @@ async def test_a_websocket_follows_requests_that_were_answered() -> None:
         await send({"type": "websocket.accept"})
         await receive()
 
-    async with listening(app, websockets=True) as port, connected(port) as (reader, writer):
+    async with listening(app, messages=MEGABYTE) as port, connected(port) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
         await reader.readuntil(b"ok")
         writer.write(HANDSHAKE)
@@ -237,7 +244,7 @@ async def test_who_answers_hears_that_its_caller_left(behind: bytes) -> None:
         if (await receive())["type"] == "http.disconnect":
             left.set()
 
-    async with listening(endless, websockets=True) as port:
+    async with listening(endless, messages=MEGABYTE) as port:
         async with connected(port) as (_, writer):
             writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" + behind)
             await began.wait()

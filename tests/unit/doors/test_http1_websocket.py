@@ -12,7 +12,7 @@ import pytest
 
 from router.doors.http1 import GuardedHttp
 from router.processes.server import server, started
-from tests.unit.doors.test_http1 import PATIENCE_S, Asked, answering, connected, ends, listening
+from tests.unit.doors.test_http1 import MEGABYTE, PATIENCE_S, Asked, answering, connected, ends, listening, until
 
 UP = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 HANDSHAKE = b"GET /a HTTP/1.1\r\nhost: a\r\n" + UP + b"\r\n"
@@ -42,7 +42,7 @@ async def test_what_is_no_handshake_is_refused_at_once(asked: bytes, told: tuple
     """Nobody is asked about it, and it takes nobody's place."""
     seen: Asked = []
     limits = {"max_header_count": 200, "max_connections": 1}
-    async with listening(answering(seen), websockets=True, **limits) as port:
+    async with listening(answering(seen), messages=MEGABYTE, **limits) as port:
         for _ in range(2):
             async with connected(port) as (reader, writer):
                 writer.write(asked)
@@ -53,7 +53,7 @@ async def test_what_is_no_handshake_is_refused_at_once(asked: bytes, told: tuple
 
 async def test_a_handshake_that_the_library_refuses_is_answered() -> None:
     """Without a key it is 400, and the connection ends."""
-    async with listening(answering([]), websockets=True) as port, connected(port) as (reader, writer):
+    async with listening(answering([]), messages=MEGABYTE) as port, connected(port) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
         assert (await ends(reader)).startswith(b"HTTP/1.1 400 ")
 
@@ -73,7 +73,7 @@ async def test_who_speaks_before_the_handshake_is_answered_is_cut_off(caplog: py
         except OSError as error:
             heard.append(error)
 
-    async with listening(app, websockets=True) as port:
+    async with listening(app, messages=MEGABYTE) as port:
         for early in (TEXT, b"\xff" * 20, CLOSE):
             waiting.clear()
             let.clear()
@@ -85,6 +85,45 @@ async def test_who_speaks_before_the_handshake_is_answered_is_cut_off(caplog: py
                 let.set()
     assert len(heard) == 3
     assert caplog.records == []
+
+
+def hearing(heard: list[Any]) -> Callable[..., Any]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while not heard or heard[-1]["type"] != "websocket.disconnect":
+            heard.append(await receive())
+
+    return app
+
+
+def frame(kind: int, size: int) -> bytes:
+    """`kind`: the first byte; masked with nothing."""
+    return bytes((kind, 0xFE)) + size.to_bytes(2, "big") + bytes(4 + size)
+
+
+@pytest.mark.parametrize("too_much", [frame(0x81, 1025), frame(0x01, 1024) + frame(0x80, 200)], ids=["at once", "in parts"])
+async def test_a_message_that_is_too_long_ends_the_websocket(too_much: bytes) -> None:
+    """With 1009, for both; one that is just as long as it may be passes."""
+    heard: list[Any] = []
+    async with listening(hearing(heard), messages=1024) as port, connected(port) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(0x81, 1024))
+        await until(lambda: heard)
+        writer.write(too_much)
+        said = await ends(reader)
+    assert (said[:1], said[2:4]) == (b"\x88", (1009).to_bytes(2, "big"))
+    assert (len(heard[0]["text"]), heard[1]["code"]) == (1024, 1009)
+
+
+async def test_nothing_is_compressed() -> None:
+    """Though the caller offers it: what is packed would be unpacked here, and packed again."""
+    async with listening(hearing([]), messages=MEGABYTE) as port, connected(port) as (reader, writer):
+        writer.write(asking(b"sec-websocket-extensions: permessage-deflate"))
+        said = await reader.readuntil(b"\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 101 ")
+    assert b"extensions" not in said.lower()
 
 
 async def test_where_none_is_spoken_a_handshake_is_a_request() -> None:
@@ -131,7 +170,7 @@ async def test_a_stop_is_told_to_everybody(behaviour: Callable[..., Any], said: 
             told.set()
 
     sock = socket.create_server(("127.0.0.1", 0))
-    running = server(app, http=GuardedHttp, grace_s=1, websockets=True)
+    running = server(app, http=GuardedHttp, grace_s=1, messages=MEGABYTE)
     task = asyncio.create_task(running.serve([sock]))
     await started(running, task)
     port = sock.getsockname()[1]
