@@ -33,10 +33,15 @@ class Dispatcher:
     copies: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     async def send(self, decision: Decision, outbound: Outbound) -> Reply:
-        """Raises DestinationError, PolicyError (`obligation_failed`)."""
+        """Raises DestinationError, PolicyError (`obligation_failed`). The reply has a status that is one and is final (RFC 9110 §15)."""
         destination, obliged = self.destination(decision), self.oblige(decision, outbound)
         self.copy(decision, obliged)
-        return await destination.send(obliged)
+        reply = await destination.send(obliged)
+        if not 200 <= reply.status <= 599:
+            await reply.close()
+            detail = f"The upstream answered with the status {reply.status}, which nobody can be told."
+            raise DestinationError(detail, "upstream_protocol", sent=True, attempts=reply.attempts, upstream=reply.upstream)
+        return reply
 
     def copy(self, decision: Decision, obliged: Outbound) -> None:
         """Offers the copies that policy and the route want. Raises PolicyError."""

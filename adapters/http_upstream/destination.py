@@ -177,6 +177,9 @@ class HttpDestination:
         if exchange.status < 200:
             await exchange.close()
             raise failure("upstream_protocol", "the upstream switched protocols without being asked to", sent=True)
+        if exchange.status > 599:  # as a server's error (RFC 9110 §15)
+            await exchange.close()
+            raise failure("upstream_protocol", f"the upstream answered with {exchange.status}, which is no status of HTTP", sent=True)
         return exchange
 
     async def _upload(self, client: HttpClient, outbound: Outbound, body: Body, bound: Bound) -> Exchange:

@@ -38,7 +38,9 @@ VisibleHeader = Annotated[str, AfterValidator(visible_header)]
 class GatewayLimits(Strict):
     """What one request, and all of them together, may take."""
 
-    body: Size = Field(default=10 << 20, description="Largest request body that is passed on.")
+    body: Size = Field(
+        default=10 << 20, description="Largest request body that is passed on, and up to 16 MiB a WebSocket's largest message."
+    )
     view: Size = Field(
         default=64 << 10, description="How much of a body is read before the decision; a longer body is decided on its start."
     )

@@ -24,6 +24,8 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+# Without a body a length tells nothing. A 204 may have none, and a 304 need not (RFC 9110 §8.6); uvicorn would wait for as many bytes.
+BODILESS = frozenset((204, 304))
 _OURS = HOP_BY_HOP | {b"host", b"content-length", b"expect", b"traceparent", b"tracestate", b"forwarded", b"x-real-ip"}
 _CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 _WEBSOCKET = frozenset(
@@ -44,9 +46,11 @@ def request_headers(head: Head, decision: Decision, *, trusted_peer: bool, idemp
     return headers
 
 
-def response_headers(upstream: Headers, decision: Decision) -> Headers:
+def response_headers(upstream: Headers, decision: Decision, status: int) -> Headers:
     """Header fields for the caller; an upstream cannot speak in our name."""
     dropped = HOP_BY_HOP | connection_options(upstream)
+    if status in BODILESS:
+        dropped |= {b"content-length"}
     headers = [(name, value) for name, value in upstream if name.lower() not in dropped and not name.lower().startswith(b"x-lockgate-")]
     headers.append((b"x-lockgate-decision-id", decision.id.encode()))
     if not any(name.lower() == b"date" for name, _ in upstream):

@@ -11,7 +11,7 @@ from typing import Protocol
 from router.decision import Decision, Outcome, Result
 from router.dispatch import failure
 from router.doors.body import BodyReader, ClientGoneError, Receive
-from router.doors.forwarding import request_headers, response_headers
+from router.doors.forwarding import BODILESS, request_headers, response_headers
 from router.doors.head import Head, trusts
 from router.doors.responses import Send, respond_problem
 from router.doors.runtime import Observer, Runtime
@@ -105,7 +105,7 @@ class Relay:
         """`limit`: bytes after which the response is broken off; what was cut must not look whole."""
         sent, reason = 0, ""
         try:
-            headers = response_headers(reply.headers, exchange.decision)
+            headers = response_headers(reply.headers, exchange.decision, reply.status)
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             async for chunk in _chunks(exchange, reply, receive):
                 if limit is not None and sent + len(chunk) > limit:
@@ -208,11 +208,11 @@ async def _chunks(exchange: Exchange, reply: Reply, receive: Receive) -> AsyncIt
 def _announced(reply: Reply) -> int:
     """Bytes of the body that the upstream says it sends; 0 where it does not say, and the bytes are counted instead."""
     value = next((value for name, value in reply.headers if name.lower() == b"content-length"), b"")
-    return int(value) if value.isdigit() and reply.status not in (204, 304) else 0
+    return int(value) if value.isdigit() and reply.status not in BODILESS else 0
 
 
 def _is_long(reply: Reply) -> bool:
     for name, value in reply.headers:
         if name.lower() == b"content-length":
             return not value.isdigit() or int(value) > WATCHED_BYTES
-    return reply.status not in (204, 304)
+    return reply.status not in BODILESS

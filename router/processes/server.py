@@ -11,6 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from router.doors.http1_websocket import GuardedWebSocket
+
 KEEP_ALIVE_S = 75
 GOODBYE_S = 5.0
 
@@ -49,13 +51,23 @@ class Server(uvicorn.Server):
 
 
 def server(
-    app: Any, *, http: Any = "httptools", grace_s: float, ssl: SSLContext | None = None, date: bool = True, handshake_s: float = 10.0
+    app: Any,
+    *,
+    http: Any = "httptools",
+    grace_s: float,
+    ssl: SSLContext | None = None,
+    date: bool = True,
+    handshake_s: float = 10.0,
+    messages: int | None = None,
 ) -> Server:
-    """`date`: whether every response gets a Date field; a proxy's responses mostly have their upstream's."""
+    """`date`: whether every response gets a Date field; a proxy's responses mostly have their upstream's. `messages`: most bytes of one
+    that comes by WebSocket; None where that is not spoken, and who asks for one asks for what is at that path."""
     config = uvicorn.Config(
         app,
         http=http,
-        ws="websockets-sansio",
+        ws="none" if messages is None else GuardedWebSocket,
+        ws_max_size=messages or 0,
+        ws_per_message_deflate=False,
         loop="none",
         lifespan="off",
         log_config=None,

@@ -27,6 +27,7 @@ import uvloop
 from router.audit.keys.leasing import lease_clock
 from router.delivery.running import Running, Ways
 from router.doors.http1 import guarded
+from router.doors.http1_websocket import MOST_MESSAGE
 from router.doors.onward import Onward
 from router.doors.tls import Listening, Material
 from router.doors.under_way import UnderWay
@@ -260,7 +261,8 @@ class Worker:
         bounds: dict[str, Any] = {"http": http, "grace_s": DRAIN_S, "handshake_s": limits.header_timeout}
         sockets = []
         if given.gateway is not None:
-            self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, **bounds))
+            most = min(limits.body, MOST_MESSAGE)
+            self._servers.append(server(self._doors.gate, ssl=self._listening.get("gateway"), date=False, messages=most, **bounds))
             sockets.append(inherited(given.gateway))
         if given.decide is not None:
             from router.doors.decide_api import create_app  # who switches this door off does not wait for what it needs

@@ -120,7 +120,7 @@ class Sample:
             outbound(self.exchange)
 
         async def back() -> None:
-            response_headers([(b"content-type", b"application/json"), (b"content-length", b"200")], decision)
+            response_headers([(b"content-type", b"application/json"), (b"content-length", b"200")], decision, 200)
 
         return {
             "header": header,

@@ -110,14 +110,29 @@ def test_head_has_no_body(lockgate: Lockgate) -> None:
             assert int(answer.fields["content-length"]) > 100
 
 
+@pytest.mark.parametrize("length", ["", "?1234", "?0", "?1000000"])
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_without_a_body_has_none(lockgate: Lockgate, status: int) -> None:
-    """204 and 304 pass without a body, and the connection goes on."""
+def test_an_answer_without_a_body_has_none(lockgate: Lockgate, status: int, length: str) -> None:
+    """204 and 304 pass without a body, also with the length of one that they have not, and the connection goes on."""
     with closing_connection(lockgate.gateway) as connection:
         for _ in range(2):
-            connection.request("GET", f"/nothing/{status}", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
+            connection.request("GET", f"/nothing/{status}{length}", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
             answer = read(connection.getresponse())
             assert (answer.status, answer.body, answer.fields["etag"]) == (status, b"", '"x"')
+            outcome = lockgate.outcome(answer.decision)
+            assert (outcome["result"], outcome["status"]) == ("routed", status)
+
+
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_that_is_none_is_a_bad_gateway(lockgate: Lockgate, status: int) -> None:
+    """Nobody can be told such a status: the caller hears of a server's error, and the connection goes on."""
+    with closing_connection(lockgate.gateway) as connection:
+        for _ in range(2):
+            connection.request("GET", f"/nothing/{status}?0", headers={"authorization": f"Bearer {lockgate.keys['ann']}"})
+            answer = read(connection.getresponse())
+            assert (answer.status, answer.code) == (502, "upstream_protocol")
+            outcome = lockgate.outcome(answer.decision)
+            assert (outcome["result"], outcome["status"], outcome["reason"]) == ("failed", 502, "upstream_protocol")
 
 
 def test_a_caller_may_wait_to_be_asked_for_its_body(lockgate: Lockgate) -> None:

@@ -97,6 +97,20 @@ def test_messages_pass_both_ways(lockgate: Lockgate) -> None:
             assert socket.recv(5) == message
 
 
+def test_a_message_over_the_limit_of_bodies_ends_the_websocket(lockgate: Lockgate) -> None:
+    """With 1009, here and at the service, which sees nothing of it; one that is as long as a body may be passes."""
+    with chat(lockgate) as socket:
+        socket.recv(5)
+        socket.send(b"x" * MEGABYTE)
+        assert len(socket.recv(5)) == MEGABYTE
+        socket.send(b"x" * (MEGABYTE + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+    until(lambda: 1009 in lockgate.closes(), f"the service saw 1009, not {lockgate.closes()}")
+
+
 def test_the_services_close_code_reaches_the_caller(lockgate: Lockgate) -> None:
     """A WebSocket that the service closes is closed here with the same code."""
     with chat(lockgate) as socket:

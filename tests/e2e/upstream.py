@@ -135,7 +135,9 @@ def say(body: bytes, writer: asyncio.StreamWriter) -> bool:
 
 
 async def say_nothing(service: Service, asked: Asked, writer: asyncio.StreamWriter) -> bool:
-    writer.write(b'HTTP/1.1 %s Nothing\r\netag: "x"\r\n\r\n' % asked.target.rpartition("/")[2].encode())
+    status, _, length = asked.target.rpartition("/")[2].partition("?")
+    field = f"content-length: {length}\r\n" if length else ""
+    writer.write(f'HTTP/1.1 {status} Nothing\r\netag: "x"\r\n{field}\r\n'.encode())
     return True
 
 

@@ -252,8 +252,10 @@ async def test_a_touched_body_iterator_is_never_retried(lab: Lab) -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
         b"HTTP/1.1 101 Up\r\nupgrade: other\r\nconnection: upgrade\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 5000 + b"content-length: 0\r\n\r\n",
+        b"HTTP/1.1 999 Request denied\r\ncontent-length: 2\r\n\r\nno",
+        b"HTTP/1.1 600 What\r\ncontent-length: 0\r\n\r\n",
     ],
-    ids=["not http", "two lengths", "no number", "huge header", "no chunk size", "unasked upgrade", "many headers"],
+    ids=["not http", "two lengths", "no number", "huge header", "no chunk size", "unasked upgrade", "many headers", "999", "600"],
 )
 async def test_responses_that_are_not_http(lab: Lab, text: bytes) -> None:
     """What cannot be understood is refused with a name, not retried and not passed on."""

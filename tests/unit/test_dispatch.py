@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.memory_destination import Answer, MemoryDestination
 from router.decision import BodyView, Decision, Obligation, Result
 from router.dispatch import Dispatcher, content_digest, failure
 from router.errors import DestinationError, PolicyError
@@ -200,6 +201,21 @@ def test_a_decision_without_a_known_destination_is_an_error() -> None:
         with pytest.raises(DestinationError) as caught:
             DISPATCHER.destination(made)
         assert caught.value.code == "destination_unknown"
+
+
+@pytest.mark.parametrize("status", [0, 100, 199, 600, 999])
+async def test_a_status_that_is_none_is_a_failure(status: int) -> None:
+    """Whatever kind of destination answers with it; its answer is not read."""
+
+    async def answer(outbound: Outbound) -> Answer:
+        return Answer(status, [], b"no")
+
+    destination = MemoryDestination(answer)
+    await destination.open()
+    with pytest.raises(DestinationError) as caught:
+        await Dispatcher({"pay": destination}, SignalDetector().mask).send(decision(), PLAIN)
+    error = caught.value
+    assert (error.code, error.status, error.sent, error.attempts, error.upstream) == ("upstream_protocol", 502, True, 1, "memory")
 
 
 def test_a_failure_is_an_outcome() -> None:

@@ -163,7 +163,7 @@ def test_an_upstream_cannot_speak_in_our_name() -> None:
         (b"set-cookie", b"a"),
         (b"set-cookie", b"b"),
     ]
-    assert response_headers(upstream, decision()) == [
+    assert response_headers(upstream, decision(), 200) == [
         (b"Content-Type", b"text/plain"),
         (b"Date", b"Tue, 24 Nov 2026 10:58:33 GMT"),
         (b"set-cookie", b"a"),
@@ -172,6 +172,13 @@ def test_an_upstream_cannot_speak_in_our_name() -> None:
     ]
 
 
+@pytest.mark.parametrize(("status", "kept"), [(200, [b"9"]), (206, [b"9"]), (404, [b"9"]), (204, []), (304, [])])
+def test_a_length_is_told_of_what_has_a_body(status: int, kept: list[bytes]) -> None:
+    """RFC 9110 §8.6: of no content a 204 may say no length, and a 304 need not."""
+    upstream = [(b"Content-Length", b"9"), (b"etag", b"x")]
+    assert values([(name.lower(), value) for name, value in response_headers(upstream, decision(), status)], b"content-length") == kept
+
+
 def test_a_response_without_a_date_gets_one() -> None:
     """RFC 9110 §6.6.1: the upstream's Date is passed on, and only where it is missing is ours added."""
-    assert parsedate_to_datetime(dict(response_headers([], decision()))[b"date"].decode()).utcoffset() is not None
+    assert parsedate_to_datetime(dict(response_headers([], decision(), 200))[b"date"].decode()).utcoffset() is not None

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from router.doors.http1 import GuardedHttp
 from router.doors.under_way import UnderWay
 from router.processes.drained import Drainable
@@ -15,6 +17,11 @@ from router.processes.server import server, started
 
 Asked = list[dict[str, Any]]
 PATIENCE_S = 10.0
+MEGABYTE = 1 << 20
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -30,9 +37,9 @@ def answering(asked: Asked, read: bool = True) -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def listening(app: Callable[..., Any], keep_alive: int = 75, **limits: Any) -> AsyncIterator[int]:
+async def listening(app: Callable[..., Any], keep_alive: int = 75, messages: int | None = None, **limits: Any) -> AsyncIterator[int]:
     sock = socket.create_server(("127.0.0.1", 0))
-    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1)
+    running = server(app, http=type("Guarded", (GuardedHttp,), limits), grace_s=1, messages=messages)
     running.config.timeout_keep_alive = keep_alive
     task = asyncio.create_task(running.serve([sock]))
     await started(running, task)
@@ -59,6 +66,12 @@ async def ends(reader: asyncio.StreamReader) -> bytes:
             return await reader.read()
         except ConnectionResetError:
             return b""
+
+
+async def until(question: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not question():  # noqa: ASYNC110  # what is asked about is the server's, and tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_trailers_are_no_header_fields() -> None:
@@ -129,7 +142,7 @@ async def test_connections_are_bounded() -> None:
 async def test_a_refused_header_opens_no_websocket() -> None:
     """What did not fit is missing from it, so nobody may act on it."""
     asked: Asked = []
-    async with listening(answering(asked), max_header_count=5) as port, connected(port) as (reader, writer):
+    async with listening(answering(asked), messages=MEGABYTE, max_header_count=5) as port, connected(port) as (reader, writer):
         fields = (
             b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
         )
@@ -176,6 +189,68 @@ async def test_who_leaves_says_so_and_lets_idle_connections_be() -> None:
         running.stop()
         running.force_exit = True
         await task
+
+
+async def test_a_websocket_waits_for_nobody() -> None:
+    """Behind requests that are under way it is refused: they are answered in their order, and nothing comes between or after."""
+    asked: Asked = []
+    let = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": scope["path"].encode(), "more_body": True})
+        await let.wait()
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with listening(app, messages=MEGABYTE) as port, connected(port) as (reader, writer):
+        writer.write(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n" + HANDSHAKE)
+        await reader.readuntil(b"/a")
+        await asyncio.sleep(0.05)
+        let.set()
+        said = await ends(reader)
+    assert (said[:2], said.count(b"HTTP/1.1 200 "), said[-4:]) == (b"ok", 1, b"/bok")
+    assert [each["path"] for each in asked] == ["/a", "/b"]
+
+
+async def test_a_websocket_follows_requests_that_were_answered() -> None:
+    """On the same connection."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await answering([])(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async with listening(app, messages=MEGABYTE) as port, connected(port) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+        await reader.readuntil(b"ok")
+        writer.write(HANDSHAKE)
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", HANDSHAKE], ids=["nothing", "a request", "a websocket"])
+async def test_who_answers_hears_that_its_caller_left(behind: bytes) -> None:
+    """Also where the caller asked for more before it went."""
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        began.set()
+        if (await receive())["type"] == "http.disconnect":
+            left.set()
+
+    async with listening(endless, messages=MEGABYTE) as port:
+        async with connected(port) as (_, writer):
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" + behind)
+            await began.wait()
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE_S):
+            await left.wait()
 
 
 async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
