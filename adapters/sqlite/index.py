@@ -24,7 +24,7 @@ from router.audit.records.canonical import timestamp
 from router.errors import AuditError
 
 INDEX_FILE = "index.sqlite"
-VERSION = "4"
+VERSION = "5"
 VIEW = (
     "time", "kind", "decision_id", "trace_id", "key_id", "intent", "route", "effect", "result", "confidence", "risk", "tenant", "event",
     "review", "status", "duration"

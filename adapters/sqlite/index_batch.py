@@ -21,8 +21,8 @@ _LATE = {
     "review": [_PLACES[name] for name in ("review", "reviewer", "held", "deadline", "quorum")],
 }
 _BROUGHT = {**_LATE, "decision": [_PLACES[name] for name in LATE]}
-_HELD, _TIME, _WAITED, _KEY, _REVIEWER, _SELF, _KIND, _DECISION = (
-    _PLACES[name] for name in ("held", "time", "waited", "key_id", "reviewer", "self_review", "kind", "decision_id")
+_HELD, _TIME, _WAITED, _KEY, _REVIEWER, _SELF, _KIND, _DECISION, _OUTCOMES = (
+    _PLACES[name] for name in ("held", "time", "waited", "key_id", "reviewer", "self_review", "kind", "decision_id", "outcomes")
 )
 _NOBODYS = 0  # the code of no word
 _LONGEST = 2**62  # nanoseconds; longer is nobody's wait
@@ -158,6 +158,8 @@ class Batch:
                 coded[place] = self._get(place, decisions[0])
         if kind == "review":
             self._judged(coded, decisions[0])
+        if kind == "outcome" and (before := self._get(_OUTCOMES, decisions[0])) != NULL:
+            coded[_OUTCOMES] = before + 1
         for place in _LATE.get(kind, ()):
             if coded[place] != NULL:
                 for each in decisions:

@@ -6,6 +6,7 @@ import data.lockgate.review
 test_who_may_may if {
 	found := review.result with input as fixtures.attempt
 	found.effect == "allow"
+	found.reasons[0].code == "review.may"
 }
 
 test_a_refusal_has_its_reason if {

@@ -363,6 +363,8 @@ async def test_a_node_under_which_old_keys_were_put_back_uses_none_again(node: N
         await three.erasing.erase("bo", REASON, OFFICER)
         await asyncio.sleep(0.3)
         assert await code_of(two.keys.key_for("bo")) == "audit_keys_unconfirmed"
+        assert two.keys._lease is not None
+        assert await code_of(two.keys._lease._renew()) == "audit_keys_put_back"
         assert (await three.keys.key_for("cy"))[1]
 
 

@@ -755,6 +755,7 @@ def test_a_key_that_was_handed_over_signs_no_more_and_its_node_goes_on_recording
         if old.until_checkpoint() == 0.0:
             assert not old.sign_checkpoint()
     assert (old.fault, caplog.text.count("may sign no more")) == (None, 1)
+    assert code_of(lambda: old._store.write_checkpoint(5, "", 1)) == "audit_key_retired"
     assert code_of(lambda: node(server)) == "audit_key_differs"
     new = node(server, OTHER)
     new.append(entries(1))

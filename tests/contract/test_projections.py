@@ -128,8 +128,9 @@ def test_another_ledger_is_not_mixed_in(tmp_path: Path, make: Callable[[], Any])
     (tmp_path / "ledger.sqlite").unlink()
     shutil.rmtree(tmp_path / "checkpoints")
     written(tmp_path, [system_entry("other", number) for number in range(30)])
-    with pytest.raises(AuditError, match="rebuild it"):
+    with pytest.raises(AuditError, match="rebuild it") as refused:
         follow(tmp_path, make())
+    assert refused.value.code == "projection_foreign"
     assert [index for index, _ in wrong(tmp_path, make())] == [0]
     make().reset()
     assert follow(tmp_path, make()) == 30

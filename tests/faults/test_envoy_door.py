@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from adapters.local_repeats import LocalRepeats
+from router.delivery.judging import Terms
+from router.doors.body import ClientGoneError
 from router.doors.envoy.cases import Case, Pass, Stop
 from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import SEVERAL, Outcomes, Report
@@ -18,6 +20,8 @@ from router.doors.runtime import KeptAnswers
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
 from router.ports import Clock, Headers
+from router.stages.rule import Rule
+from router.stages.rules import RuleIndex
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House, ScriptedTier
 
@@ -150,6 +154,58 @@ async def test_what_nobody_foresaw_after_a_decision_is_its_outcome() -> None:
     assert (answer.status, answer.code) == (500, "internal")
     assert behind.ends() == [("failed", "internal")]
     await behind.idle()
+
+
+async def test_a_route_that_is_delivered_is_refused() -> None:
+    """Envoy would have to answer for a request that it sends, so it is told no, and the outcome says so."""
+    house = House()
+    house.runtime = replace(house.runtime, deliveries={"pay": Terms()})
+    behind = Behind(house)
+    answer = await behind.asked()
+    assert isinstance(answer, Stop)
+    assert (answer.status, answer.code, behind.ends()) == (501, "delivery_unsupported", [("failed", "delivery_unsupported")])
+
+
+async def test_a_body_that_does_not_arrive_whole_is_decided_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it may say something else than all of it, so that the request is refused before a decision."""
+
+    async def breaking(*_: Any) -> Any:
+        raise ClientGoneError
+
+    behind = Behind(House())
+    monkeypatch.setattr(behind.house.gateway, "read_view", breaking)
+    answer = await behind.asked()
+    assert isinstance(answer, Stop)
+    assert (answer.status, answer.code, behind.house.leaves) == (400, "body_unfinished", [])
+
+
+UPGRADE: Headers = [(b":method", b"GET"), (b":path", b"/chat"), *CAME[2:4], (b"connection", b"upgrade"), (b"upgrade", b"websocket")]
+
+
+async def test_a_websocket_that_no_rule_admits_is_refused_before_a_decision() -> None:
+    """Its messages would be read by nobody, so the handshake alone must say where it leads."""
+    behind = Behind(House())
+    await behind.house.ledger.open()
+    answer = await behind.door.open(UPGRADE, "192.0.2.1", bodiless=True, unseen=False)
+    assert isinstance(answer, Stop)
+    assert (answer.status, answer.code, behind.house.leaves) == (403, "websocket_not_routed", [])
+
+
+async def test_a_websocket_that_policy_holds_is_denied() -> None:
+    """It cannot wait for a reviewer, so that nobody is asked, and the outcome says why."""
+    house = House(policy={"admission": ALLOW, "decision": REVIEW})
+    stages = replace(house.runtime.pipeline.stages, rules=RuleIndex([Rule("chat", intent="cancel", route="pay", path="/chat")]))
+    house.runtime.pipeline.stages = stages
+    house.runtime = replace(house.runtime, options=replace(house.runtime.options, websockets=frozenset(("pay",))))
+    behind = Behind(house)
+    await house.ledger.open()
+    case = await behind.door.open(UPGRADE, "192.0.2.1", bodiless=True, unseen=False)
+    assert isinstance(case, Case)
+    answer = await behind.door.judge(case, b"", PATIENCE_S)
+    behind.door.close(case)
+    assert isinstance(answer, Stop)
+    assert (answer.status, answer.code, house.holds.held) == (403, "websocket_cannot_be_held", [])
+    assert behind.ends() == [("denied", "websocket_cannot_be_held")]
 
 
 async def test_a_report_that_comes_twice_is_one_outcome() -> None:

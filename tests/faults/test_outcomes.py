@@ -16,7 +16,7 @@ from router.doors.websocket import WebSocketDoor
 from router.stages.rule import Rule
 from router.stages.rules import RuleIndex
 from router.system import SystemClock
-from tests.faults.gateway_harness import ALLOW, House
+from tests.faults.gateway_harness import ALLOW, REVIEW, House
 
 PATIENCE_S = 5.0
 CONNECT = [{"type": "websocket.connect"}]
@@ -118,6 +118,26 @@ async def test_what_cannot_be_done_to_messages_denies_a_websocket(name: str) -> 
     decisions = [leaf for leaf in house.leaves if leaf["schema"] == "lockgate.decision.v1"]
     assert [(each["verdict"]["effect"], each["outcome"]["reason"]) for each in decisions] == [("deny", "obligation_failed")]
     assert visits == []
+
+
+async def test_a_websocket_that_policy_holds_reaches_nobody() -> None:
+    """It cannot wait for a reviewer: its caller is refused, nobody is asked, the service hears nothing, and the outcome says why."""
+    visits: list[Visit] = []
+
+    async def noted(visit: Visit) -> None:
+        visits.append(visit)
+
+    house = await chatting(noted, REVIEW)
+    assert await visited(house, CONNECT) == [{"type": "websocket.close", "code": 3003}]
+    assert (outcomes(house), visits, house.holds.held) == ([("denied", "websocket_cannot_be_held")], [], [])
+
+
+async def test_a_websocket_that_no_rule_admits_is_refused_before_a_decision() -> None:
+    """Its messages would be read by nobody, so the handshake alone must say where it leads."""
+    house = await chatting(greeting)
+    house.runtime = replace(house.runtime, options=replace(house.runtime.options, websockets=frozenset()))
+    assert await visited(house, CONNECT) == [{"type": "websocket.close", "code": 3003}]
+    assert (house.seen.refusals, house.leaves) == ([("websocket_not_routed", 403)], [])
 
 
 async def test_a_caller_who_is_gone_before_the_accept_leaves_no_socket() -> None:

@@ -86,6 +86,15 @@ async def test_policy_that_gives_no_verdict_denies(entry: str, answer: object, c
     assert house.leaves[0]["outcome"] == {**house.leaves[0]["outcome"], "result": "denied", "reason": code}
 
 
+async def test_what_is_not_admitted_is_not_classified() -> None:
+    """Its record says so, and claims no intent."""
+    house = House(tier=ScriptedTier(RuntimeError("nobody asks")), policy=policy(admission={"effect": "deny", "reasons": [{"code": "a.b"}]}))
+    reply = await house.ask()
+    told = house.leaves[0]["classification"]
+    assert (reply.status, reply.code, told["status"], told["intent"], told["reason"]) == (403, "a.b", "undetermined", None, "not_admitted")
+    assert house.reached == []
+
+
 async def test_an_unknown_obligation_denies() -> None:
     """What policy asks for and nobody can do is not skipped."""
     verdict = ALLOW | {"obligations": [{"name": "sing", "params": {}}]}

@@ -197,7 +197,7 @@ def _classified(found: Mapping[str, Any]) -> IndexRow:
 
 
 def _outcome(leaf: Mapping[str, Any], _: Stored) -> IndexRow:
-    return {**_ended(leaf["outcome"]), "reason": _names(leaf["outcome"]["reason"])}
+    return {**_ended(leaf["outcome"]), "reason": _names(leaf["outcome"]["reason"]), "outcomes": 1}
 
 
 def _ended(outcome: Mapping[str, Any]) -> IndexRow:
@@ -239,6 +239,8 @@ def _system(leaf: Mapping[str, Any], stored: Stored) -> IndexRow:
     if event == "audit_read":
         row.update(reader=_word(details.get("reader_key")), reading=_word(details.get("what")), rows=_count(details.get("rows")))
         row.update(opened=_flag(details.get("opened")), exported=_word(details.get("exported")), source=_word(details.get("source")))
+    if event == "event_buried":
+        row.update(source=_word(details.get("source")), reason=_names(details.get("reason")))
     if "key_id" in details:  # whom it is about: an erasure, for one
         row["key_id"] = _word(details["key_id"]) or stored.key_id or None
     return row

@@ -13,6 +13,7 @@ import pytest
 from adapters.sqlite.subject_keys import KeyFile
 from router.audit.governance.erasing import why_found
 from router.audit.governance.standing import FOUND, but_destroyed, standing_now
+from router.audit.journal import Journal
 from router.audit.keys.comparing import Compared
 from router.audit.records.record import open_personal
 from router.audit.tree.checkpoint import NoteVerifier
@@ -86,6 +87,21 @@ async def test_the_answer_is_signed(place: Place) -> None:
     checkpoint = NoteVerifier(SIGNER.verifier).open_checkpoint(receipt.checkpoint or "")
     leaf = place.facts.stored(receipt.index).leaf
     assert verify_inclusion(leaf_hash(leaf), receipt.index, checkpoint.size, receipt.inclusion, checkpoint.root)
+
+
+async def test_what_no_checkpoint_covers_yet_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record stands and the key is gone; only the proof of it has to be asked for again."""
+    monkeypatch.setattr(Journal, "sign_checkpoint", lambda *_, **__: False)
+    assert (await refused(place.erasing.erase(SUBJECT.id, REASON, OFFICER))).code == "audit_unsigned"
+    assert len(place.leaves("subject_erased")) == 1
+    assert await place.keys.find(SUBJECT.id) is None
+
+
+async def test_a_record_that_is_not_there_is_named(place: Place) -> None:
+    """A hole in the ledger is never read as nothing."""
+    with pytest.raises(AuditError) as error:
+        place.facts.stored(place.facts.reader.size())
+    assert error.value.code == "audit_record_missing"
 
 
 async def test_everybody_else_is_told_before_it_is_said(place: Place) -> None:

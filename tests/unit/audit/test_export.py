@@ -177,8 +177,9 @@ def test_an_export_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="exists already"):
         made(tmp_path, "jsonl", records(1))
     (tmp_path / "e.jsonl").unlink()
-    with pytest.raises(AuditError, match="exists already"):
+    with pytest.raises(AuditError, match="exists already") as refused:
         made(tmp_path, "jsonl", records(1))
+    assert refused.value.code == "export_exists"
 
 
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -198,8 +199,9 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(AuditError, match="not recorded"):
             export(asked, order(tmp_path / "e", "jsonl", Query()), unrecorded)
         elsewhere = replace(order(tmp_path / "e", "jsonl", Query()), target=tmp_path / "none" / "e")
-        with pytest.raises(AuditError, match="cannot be written: No such file or directory"):
+        with pytest.raises(AuditError, match="cannot be written: No such file or directory") as refused:
             export(asked, elsewhere, lambda _: None)
+    assert refused.value.code == "export_unwritable"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith((".e", "e"))]
 
 

@@ -39,8 +39,9 @@ def test_a_file_that_is_no_signing_key_is_refused(tmp_path: Path) -> None:
 
 def test_missing_and_unwritable_keys_are_said(tmp_path: Path) -> None:
     """One sentence each."""
-    with pytest.raises(AuditError, match="cannot be read: No such file"):
+    with pytest.raises(AuditError, match="cannot be read: No such file") as unreadable:
         read_sealing_key(tmp_path / "none")
     (tmp_path / "file").touch()
-    with pytest.raises(AuditError, match=r"cannot be written: Not a directory|cannot be written: File exists"):
+    with pytest.raises(AuditError, match=r"cannot be written: Not a directory|cannot be written: File exists") as unwritable:
         ensure_sealing_key(tmp_path / "file" / "sealing.key")
+    assert (unreadable.value.code, unwritable.value.code) == ("audit_key_unreadable", "audit_key_unwritable")

@@ -14,6 +14,7 @@ from router.audit.checking.lookup import certify_lookup, check_lookup, sought
 from router.audit.journal import Checkpointing, Journal
 from router.audit.lookups import upkeep
 from router.audit.lookups.chain import EVENT
+from router.audit.lookups.section import Section, summaries, write_section
 from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.reader import KeyLookup
@@ -244,6 +245,19 @@ def test_files_of_sections_are_made_again(ledger: Path, tmp_path: Path) -> None:
     assert certificate(copy, query) == lines
 
 
+def test_what_is_no_section_is_not_read_and_what_cannot_be_written_is_said(ledger: Path, tmp_path: Path) -> None:
+    """Nothing is read out of a file of another form, and nobody goes on with half of one."""
+    (tmp_path / "other").write_bytes(b"something else, and long enough to have a head".ljust(64))
+    with pytest.raises(AuditError) as unreadable:
+        Section(tmp_path / "other")
+    with opened(ledger) as sections:
+        lists = sections._lists(0, 4)
+    (tmp_path / "file").touch()
+    with pytest.raises(AuditError) as unwritable:
+        write_section(tmp_path / "file" / "0-4", lists, summaries(lists))
+    assert (unreadable.value.code, unwritable.value.code) == ("section_unreadable", "section_unwritable")
+
+
 def test_an_index_that_is_not_of_the_records_is_not_served(tmp_path: Path) -> None:
     """Nor is it passed over in silence: verification names the section, and what a certificate would rest on is refused."""
     indexed(tmp_path, 40, sign=False)
@@ -256,8 +270,9 @@ def test_an_index_that_is_not_of_the_records_is_not_served(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "sections")
     journal.append([system_entry("index_signed", 1_764_000_000_000_000_000, told)])
     journal.close()
-    with pytest.raises(AuditError, match="is not theirs"):
+    with pytest.raises(AuditError, match="is not theirs") as refused:
         certificate(tmp_path, Query(decision_id=numbered(7).id))
+    assert refused.value.code == "section_differs"
     faults = verified(tmp_path).faults
     assert [(fault.kind, fault.index, fault.until) for fault in faults] == [("index_wrong", 80, None)]
 

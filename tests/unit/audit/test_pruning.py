@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.subject_keys import KeyFile
 from router.audit.governance import pruning as module
 from router.audit.governance.pruning import Pruning, Summary, foreseen
@@ -209,6 +210,19 @@ async def test_a_clock_that_went_back_prunes_nothing_more(tmp_path: Path) -> Non
     async with running(tmp_path, late(-3000)) as place:
         await place.decide(*range(COUNT))
         assert (await pruned(place)).classes[0].parts == 0
+
+
+async def test_where_a_records_time_is_none_nothing_is_pruned(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How old anything is would be a guess."""
+
+    def unreadable(*_: Any) -> None:
+        raise ValueError("no time")
+
+    monkeypatch.setattr(SqliteIndex, "times", unreadable)
+    with pytest.raises(AuditError) as refused:
+        await pruned(place)
+    assert refused.value.code == "audit_time_unreadable"
+    assert place.leaves("parts_pruned") == []
 
 
 def delete(folder: Path, *places: int) -> None:

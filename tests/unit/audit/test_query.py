@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing as closed_after
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,12 @@ def test_confidences_are_counted_in_equal_steps_by_a_word(trail: Trail) -> None:
     for column in ("reason", "confidence", "colour"):
         with pytest.raises(WhereError, match=column):
             trail.distribution(Query(), column, 4)
+
+
+def test_a_record_that_is_no_json_is_named(tmp_path: Path) -> None:
+    """It is in the index as unreadable, and whoever asks for it is told to verify."""
+    written(tmp_path, [system_entry("started", 1, {})])
+    run(tmp_path, "UPDATE records SET leaf = x'7b' WHERE idx = 0")
+    with closed_after(SqliteIndex(tmp_path / "index.sqlite")) as index, pytest.raises(AuditError) as refused:
+        Trail(opened(tmp_path), index).leaf(0)
+    assert refused.value.code == "audit_record_damaged"

@@ -213,3 +213,12 @@ def test_a_verdict_that_says_all_in_its_codes_seals_no_reasons() -> None:
     """What the leaf says already is not sealed again."""
     plain = replace(DECISION, verdict=Verdict(VERDICT.effect, (Reason("role_ok"),)), outcome=Outcome(Result.SHED, 503, "overloaded"))
     assert "verdict_reasons" not in open_personal(decision_entry(plain, b"", KEY_ID, KEY), KEY)
+
+
+@pytest.mark.parametrize("personal", [{}, {"subject": "anna"}])
+def test_what_stays_too_large_when_it_is_shortened_is_refused(personal: dict[str, str]) -> None:
+    """A leaf may never be longer than others can read, so what cannot be made so is not recorded, and what waits for it does not go on."""
+    details = {f"name.{number}": number for number in range(10_000)}
+    with pytest.raises(AuditError) as refused:
+        system_entry("started", 1, details, "id", personal, KEY_ID, KEY)
+    assert refused.value.code == "audit_record_too_large"

@@ -194,3 +194,11 @@ async def test_that_outcomes_wait_is_said_once_for_all(caplog: pytest.LogCapture
     await asyncio.gather(*(tried.recorder.ended(DECISION, OUTCOME) for _ in range(20)))
     await tried.late.recorded()
     assert len([line for line in caplog.messages if line.startswith("outcomes wait")]) == 1
+
+
+async def test_what_cannot_be_written_is_not_decided() -> None:
+    """A decision that no record can be made of, such as one at no time that there is, is refused under its own code: no dispatch."""
+    ledger = Ledger()
+    with pytest.raises(AuditError) as refused:
+        await LedgerRecorder(ledger, Keys(), SystemClock()).decided(replace(DECISION, decided_ns=-(10**20)), {})
+    assert (refused.value.code, ledger.asked) == ("audit_unwritable", [])

@@ -318,6 +318,35 @@ def test_what_is_no_word_is_unreadable_also_where_it_is_nothing(name: str, value
     assert index_row(Stored(3, json.dumps(leaf).encode(), b"", ""))["kind"] == "unreadable"
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 9])
+def test_outcomes_of_a_decision_are_counted(tmp_path: Path, step: int) -> None:
+    """However the records come into the index: an outcome knows how many there were by then, and the decision has all of them."""
+    rows: list[dict[str, Any]] = [
+        {"kind": "decision", "decision_id": "a", "result": "held"},
+        {"kind": "decision", "decision_id": "b"},
+        {"kind": "outcome", "decision_id": "a", "result": "failed", "outcomes": 1},
+        {"kind": "outcome", "decision_id": "b", "result": "routed", "outcomes": 1},
+        {"kind": "review", "decision_id": "a", "event": "redispatched"},
+        {"kind": "outcome", "decision_id": "a", "result": "routed", "outcomes": 1},
+        {"kind": "outcome", "decision_id": "a", "result": "routed", "outcomes": 1},
+    ]
+    index = SqliteIndex(tmp_path / "index.sqlite")
+    for start in range(0, len(rows), step):
+        some = [{"idx": start + place, **row} for place, row in enumerate(rows[start : start + step])]
+        index.extend(some, start, start + len(some), b"")
+    found = [(row["decision_id"], row["result"], row["outcomes"]) for row in index.find((), None, False, 9, ("outcomes",))]
+    index.close()
+    assert found == [
+        ("a", "routed", 3),
+        ("b", "routed", 1),
+        ("a", "failed", 1),
+        ("b", "routed", 1),
+        ("a", None, None),
+        ("a", "routed", 2),
+        ("a", "routed", 3),
+    ]
+
+
 def test_evidence_belongs_to_its_decision(tmp_path: Path) -> None:
     """Its phase is its event and result, and it inherits; also where it came before the decision, which then has its own id once."""
     evidence = {"schema": "lockgate.evidence.v1", "id": DECISION.id, "time": timestamp(5), "evidence": {"phase": "completed"}}

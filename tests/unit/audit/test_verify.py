@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -20,7 +21,9 @@ from adapters.sqlite.reader import SqliteReader
 from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.questions.reader import Stored
+from router.audit.records.canonical import canonical
 from router.audit.records.record import decision_entry, system_entry, withheld
+from router.audit.records.sealing import seal, sealed_digest
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
 from router.ports import Entry
@@ -235,6 +238,17 @@ def test_with_keys_every_commitment_is_checked(tmp_path: Path) -> None:
     """Each personal part opens and is what its leaf commits to."""
     report = verified(tmp_path, written(tmp_path, entries(COUNT)), open_keys=partial(OneKey, KEY))
     assert (report.ok, report.opened, report.erased) == (True, COUNT, 0)
+
+
+def test_a_personal_part_that_its_leaf_does_not_commit_to_is_a_fault(tmp_path: Path) -> None:
+    """Whoever wrote leaf and sealed part together could say one thing in public and keep another; who has the key sees it."""
+    made = entries(10)
+    leaf, other = json.loads(made[6].leaf), {"text": "something else"}
+    sealed = seal(KEY, leaf["schema"], leaf["id"], other)
+    lying = canonical({**leaf, "sealed": sealed_digest(KEY_ID, sealed)})
+    written(tmp_path, [*made[:6], Entry(lying, sealed, KEY_ID), *made[7:]])
+    assert verified(tmp_path).ok
+    assert [(each.kind, each.index) for each in verified(tmp_path, open_keys=partial(OneKey, KEY)).faults] == [("commitment_wrong", 6)]
 
 
 def test_a_wrong_key_is_a_fault_and_an_erased_key_is_not(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner
 from router.audit.witnesses.cosignature import CosignatureVerifier, Cosigner
-from router.audit.witnesses.policy import WitnessPolicy, parse_policy
+from router.audit.witnesses.policy import WitnessPolicy, parse_policy, verifying_policy
 from router.errors import AuditError, ConfigError
 
 COSIGNERS = [Cosigner(f"w{number}.example", Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in range(1, 5)]
 A, B, C, D = (cosigner.verifier for cosigner in COSIGNERS)
 LOG = NoteSigner("ledger.example", Ed25519PrivateKey.from_private_bytes(bytes(32)))
+OTHER_LOG = NoteSigner("other.example", Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32)).verifier
 NOTE = LOG.sign(Checkpoint("ledger.example", 7, bytes(32)).text())
 TEXT = NOTE.partition("\n\n")[0] + "\n"
 PAIR = f"log {LOG.verifier}\nwitness a {A} https://a.example\nwitness b {B}\ngroup both all a b\nquorum both\n"
@@ -173,3 +175,30 @@ def test_a_quorum_can_be_had_twice_exactly_if_two_sets_are_found(text: str) -> N
     found = policy(text)
     parts = [{name for at, name in enumerate("abcd") if number >> at & 1} for number in range(16)]
     assert found.splits == any(found.met(part) and found.met(set("abcd") - part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (f"witness a {A}\nquorum none\n", "witness_policy_empty"),
+        (f"log {OTHER_LOG}\nwitness b {B}\nquorum b\n", "witness_policy_other_log"),
+    ],
+)
+def test_a_policy_that_says_nothing_here_proves_nothing(tmp_path: Path, text: str, code: str) -> None:
+    """What is held against it is not called witnessed."""
+    (tmp_path / "policy").write_text(text)
+    with pytest.raises(AuditError) as refused:
+        verifying_policy(tmp_path / "policy", LOG.verifier)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b"])
+def test_a_name_that_no_note_can_have_signs_nothing(name: str) -> None:
+    """Neither a ledger's nor a witness's."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    codes = list[str]()
+    for make in (NoteSigner, Cosigner):
+        with pytest.raises(AuditError) as refused:
+            make(name, key)
+        codes.append(refused.value.code)
+    assert codes == ["audit_origin_invalid", "witness_name_invalid"]

@@ -89,11 +89,11 @@ def test_statistics_as_table_json_and_csv(lockgate: Lockgate) -> None:
     """The same numbers, and up to which record they are complete."""
     table = lockgate("stats", "--by", "result")[1]
     assert "routed" in table
-    assert "16 records match, out of 49 in the ledger" in table
+    assert "19 records match, out of 58 in the ledger" in table
     told = rows(lockgate("stats", "--by", "result", "--json")[1])[0]
-    assert (told["records"], told["complete_to"]) == (16, 49)
+    assert (told["records"], told["complete_to"]) == (19, 58)
     counts = {group["result"]: group["count"] for group in told["groups"]}
-    assert counts == {"routed": 7, "denied": 4, "held": 2, "abstained": 1, "failed": 1, None: 1}
+    assert counts == {"routed": 9, "denied": 5, "held": 2, "abstained": 1, "failed": 1, None: 1}
     as_csv = {row["result"]: int(row["count"]) for row in csv.DictReader(io.StringIO(lockgate("stats", "--by", "result", "--csv")[1]))}
     assert as_csv == {key or "": count for key, count in counts.items()}
 
@@ -132,11 +132,11 @@ def test_reviews_degraded_and_readings_for_machines(lockgate: Lockgate) -> None:
         (("query", "--where", "tenant = 'lund'"), "records", "kind = 'decision' and tenant = 'lund'", 1, False),
         (("query", "--json", "--tenant", "Anna Berg"), "records", "kind = 'decision' and tenant = '…'", 0, False),
         (("show", asked_ledger.number(1), "--personal"), "decision", f"id = '{asked_ledger.number(1)}'", 2, True),
-        (("stats", "--by", "tenant"), "stats", "kind = 'decision' by tenant", 16, False),
+        (("stats", "--by", "tenant"), "stats", "kind = 'decision' by tenant", 19, False),
         (("ask", "risky", "--set", "level=high"), "records", "kind = 'decision' and risk = 'high'", 7, False),
         (("reviews",), "reviews", "", 11, False),
         (("reading",), "readings", "result = 'audit_read' and kind = 'system'", 3, False),
-        (("verify", "--personal"), "verify", "", 31, True),
+        (("verify", "--personal"), "verify", "", 36, True),
     ],
 )  # fmt: skip
 def test_every_reading_leaves_a_note(

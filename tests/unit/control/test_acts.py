@@ -193,6 +193,21 @@ def test_break_glass_opens_what_a_broken_policy_closed(
         assert code(client) == (401, "session_expired")
 
 
+class Denying:
+    digest = "denying"
+
+    def judge(self, question: Any) -> Any:
+        return ("deny", (("hours.closed", "nobody reads at night"),))
+
+
+def test_what_an_own_rule_refuses_is_refused_with_its_words(services: ControlServices, credential: Credential) -> None:
+    """Under one code for all such rules; which one it was stands in the detail."""
+    with TestClient(create_app(replace(services, judge=Judge(Denying()))), base_url="http://127.0.0.1:8081") as client:
+        answer = client.get("/v1/config", headers=credential("admin"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "control_policy_denied")
+    assert "hours.closed" in answer.json()["detail"]
+
+
 def test_the_glass_breaks_once(recorded: ControlServices, control: TestClient) -> None:
     """Like the link of this machine, and neither is good for the other."""
     told = token(recorded)

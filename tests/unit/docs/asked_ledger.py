@@ -173,6 +173,7 @@ def _second_day(ledger: Ledger) -> None:
     ledger.model = "a2" * 32
     ledger.system("config_changed", {"config_digest": "11" * 32, "catalog_digest": "d0" * 32, "policy_digest": "f1" * 32})
     _failures(ledger)
+    _again(ledger)
     key_id = ledger.key(ERIK)[0]
     ledger.decide("erik", ERIK)
     ledger.keys._open.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))
@@ -197,6 +198,19 @@ def _failures(ledger: Ledger) -> None:
     ledger.system("refused", {"audit_disk_full": 7, "rate_limited": 3})
     ledger.system("stopped", {}, after=10 * MINUTE)
     ledger.system("started", {"version": "0.1.0", "config_digest": "11" * 32})
+
+
+def _again(ledger: Ledger) -> None:
+    """A delivery that was given up and sent again by order, a caller's repetition, and a broker's message that was no event."""
+    given_up = Outcome(Result.FAILED, 410, "upstream_refused", "http://127.0.0.1:9001", 1, NS, NS)
+    twice = ledger.decide("retried", BOB, given_up)
+    ledger.system("delivery_retried", {"decision": twice.id, "by_key": "k-1"})
+    ledger.write(outcome_entry(twice.id, ROUTED, ledger.now, *ledger.key(BOB)))
+    ledger.decide("repeated", BOB, Outcome(Result.ROUTED, 200, "idempotency_replayed", total_ns=4_000_000))
+    ledger.decide("keyless", BOB, Outcome(Result.DENIED, 400, "idempotency_key_missing", total_ns=4_000_000))
+    buried = {"source": "orders", "reason": "event_invalid", "tries": 5, "bytes": 8}
+    personal = {"content_digest": "ab" * 32, "place": "orders/7"}
+    ledger.write(system_entry("event_buried", ledger.now, buried, number(990), personal, *ledger.key(BOB)))
 
 
 _UNAVAILABLE = Classification(Status.UNAVAILABLE, reason="encoder_unavailable")

@@ -8,6 +8,7 @@ import pytest
 
 from router.audit.copies.projecting import Kept, digest
 from router.audit.records.table import COLUMNS, LEAF
+from router.errors import AuditError
 from router.processes.projecting import Projecting, locked
 from router.wiring.projections import Followed
 from tests.e2e.processes import until
@@ -57,3 +58,10 @@ def test_a_failure_is_said_once_and_got_over(tmp_path: Path, caplog: pytest.LogC
     projecting.close(5)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert "follows the ledger again" in caplog.text
+
+
+def test_two_processes_do_not_write_to_one_projection(tmp_path: Path) -> None:
+    """Who comes second is told, once nobody is left to wait for."""
+    with locked(tmp_path / "lock"), pytest.raises(AuditError) as refused, locked(tmp_path / "lock"):
+        pytest.fail("it was taken twice")
+    assert refused.value.code == "projection_locked"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from router.errors import ConfigError
+from router.ipc import RemoteError
 from router.processes import messages
-from router.processes.supervisor import Assignment, Supervisor, Worker
+from router.processes.supervisor import Assignment, Supervisor, Worker, _within
 from router.rollout.stage import NOBODY, Stage
 
 PATIENCE_S = 20.0
@@ -49,6 +50,17 @@ async def test_a_worker_that_ends_before_there_is_a_configuration_is_replaced() 
                 await supervisor.start(Assignment("d" * 64, b"rubbish", None))
         finally:
             await supervisor.end()
+
+
+async def test_a_worker_that_does_not_answer_is_not_waited_for() -> None:
+    """Others wait for what it was asked."""
+
+    async def silent() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(RemoteError) as late:
+        await _within(0.01, silent())
+    assert late.value.code == "worker_silent"
 
 
 class Peers:

@@ -265,6 +265,24 @@ async def test_the_archive_in_force_outlives_those_that_are_forgotten(folder: Pl
         folder.versions.archive(dropped)
 
 
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"other")], ids=["gone", "altered"])
+async def test_a_version_that_is_not_what_it_was_is_not_used(folder: Place, damage: Callable[[Path], None]) -> None:
+    """Nothing starts with it, so that nothing else decides."""
+    override = folder.put(pack({"lockgate/decision.rego": OTHER}))
+    damage(folder.versions._place(override.archive))
+    with pytest.raises(BundleError) as refused:
+        folder.versions.archive(override.archive)
+    assert refused.value.code == "policy_version_unreadable"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"archive": 1}'])
+def test_an_override_that_cannot_be_read_is_none(content: bytes) -> None:
+    """Nor is it read as that there is none: which policies decide would be a guess."""
+    with pytest.raises(BundleError) as refused:
+        Override.from_json(content)
+    assert refused.value.code == "policy_version_unreadable"
+
+
 async def test_what_cannot_be_kept_stops_nobody(folder: Place, caplog: pytest.LogCaptureFixture) -> None:
     """What serves goes on; it is said that nobody can go back to it."""
     folder.write(f"state/policies/{LISTED}", b"{")

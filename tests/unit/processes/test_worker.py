@@ -155,8 +155,16 @@ async def test_a_candidate_that_is_left_out_decides_no_request_that_began_before
 async def test_a_worker_without_the_candidate_does_not_say_that_it_knows_its_stage() -> None:
     """It would be taken for one that does."""
     worker = Worker(0, 1)
-    with pytest.raises(LockgateError, match="not under way here"):
+    with pytest.raises(LockgateError, match="not under way here") as refused:
         await worker._step(["a", NOBODY.to_json()])
+    assert refused.value.code == "not_prepared"
+
+
+async def test_a_configuration_that_was_not_prepared_does_not_serve() -> None:
+    """What serves goes on serving."""
+    with pytest.raises(LockgateError) as refused:
+        await Worker(0, 1)._activate("d" * 64)
+    assert refused.value.code == "not_prepared"
 
 
 class Candidate:

@@ -195,6 +195,20 @@ async def test_an_endless_answer_is_left(desk: Desk, bank: Bank, ledger: MemoryL
     assert told(ledger.entries)[-1] == "failed response_too_long"
 
 
+async def test_an_answer_that_does_not_end_is_left(desk: Desk, bank: Bank, ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came of it is kept, and the outcome says that there may have been more."""
+    monkeypatch.setattr("router.review.sending.MOST_SECONDS", 0.01)
+
+    async def trickling() -> AsyncIterator[bytes]:
+        yield b"paid"
+        await asyncio.get_running_loop().create_future()
+
+    bank.answer = Answer(200, [], trickling())
+    reply = (await desk.approve(await desk.held()))["reply"]
+    assert (reply["body"], reply["whole"]) == ("paid", False)
+    assert told(ledger.entries)[-1] == "failed response_too_slow"
+
+
 async def test_of_an_answer_that_policy_finds_too_long_nothing_is_kept(desk: Desk, bank: Bank, ledger: MemoryLedger) -> None:
     """The limit was put on the request when it was held; the outcome says why there is no answer."""
     bank.answer = Answer(200, [], b"x" * 10)

@@ -14,7 +14,7 @@ from adapters.memory_notifier import MemoryNotifier
 from router.errors import DestinationError, ReviewError
 from router.ports import Change, Review
 from router.review.notices import EVENTS, SETTLED, Filter, Wanted, notices
-from router.review.notifying import NOTICE_EXPIRED, NOTIFIER_UNKNOWN, Budget, Channels, Notifying
+from router.review.notifying import Budget, Channels, Notifying
 from router.review.state import State
 from router.system import SystemRandom
 from tests.unit.identity.parts import HandClock
@@ -220,7 +220,7 @@ async def test_a_channel_that_nobody_configured_any_more_gets_nothing(yard: Yard
     yard.notifying.take_up(Channels())
     yard.clock.forward(10)
     await yard.rounds()
-    assert {row.reason for row in yard.store.rows.values() if row.notice.event == "held"} == {NOTIFIER_UNKNOWN}
+    assert {row.reason for row in yard.store.rows.values() if row.notice.event == "held"} == {"notifier_unknown"}
 
 
 async def test_a_flood_is_told_as_fast_as_the_channel_may_be_used(yard: Yard) -> None:
@@ -243,11 +243,12 @@ async def test_a_channel_that_is_too_slow_for_all_gives_the_rest_up_in_time(yard
     for number in range(1, 4):
         await yard.held(number, expires="10d")
     await yard.rounds()
+    assert sorted(row.reason for row in yard.store.rows.values()) == ["", "notifier_busy", "notifier_busy"]
     yard.notifying.channels.budgets["duty"].per_minute = 0
     yard.notifying.channels.budgets["duty"].under_way = 99
     yard.clock.forward(3601)
     await yard.rounds()
-    assert sorted(row.reason for row in yard.store.rows.values()) == ["", NOTICE_EXPIRED, NOTICE_EXPIRED]
+    assert sorted(row.reason for row in yard.store.rows.values()) == ["", "notice_expired", "notice_expired"]
 
 
 async def test_a_new_configuration_tells_those_who_were_not_told(yard: Yard) -> None:

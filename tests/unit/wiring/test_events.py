@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from adapters.memory_consumer import MemoryConsumer, MemoryQueue
+from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
 from router.audit.beside import Pending
+from router.audit.records.record import open_personal
 from router.config.events import EventsConfig
 from router.doors.events.taking import Taken
+from router.errors import AuditError
+from router.system import SystemClock, SystemRandom, UuidV7
 from router.wiring import events as module
 from router.wiring.events import Events
 
@@ -25,8 +31,10 @@ SOURCE = {
 
 
 class Outbox:
+    waiting = 0
+
     async def pending(self) -> Pending:
-        return Pending(0, 0, 0)
+        return Pending(self.waiting, 0, 0)
 
 
 class Yard:
@@ -35,8 +43,17 @@ class Yard:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.queue, self.let, self.decided, self.inside = MemoryQueue(), asyncio.Event(), list[str](), 0
         monkeypatch.setattr(module, "make_consumer", lambda _, name, __: MemoryConsumer(name, self.queue))
-        services: Any = SimpleNamespace(clock=None, ids=None, random=None)
-        given: dict[str, Any] = {"runtime": None, "onward": None, "observer": None, "body": 1000, "outbox": Outbox(), "services": services}
+        self.ledger, self.outbox, self.keys = MemoryLedger(), Outbox(), MemorySubjectKeys()
+        made = {"clock": SystemClock(), "ids": UuidV7(), "random": SystemRandom(), "ledger": self.ledger, "keys": self.keys}
+        services: Any = SimpleNamespace(**made)
+        given: dict[str, Any] = {
+            "runtime": None,
+            "onward": None,
+            "observer": None,
+            "body": 1000,
+            "outbox": self.outbox,
+            "services": services,
+        }
         self.events = Events(counting=SimpleNamespace(event=lambda *_: None), **given)  # type: ignore[arg-type]  # of what counts one thing is asked
         self.events._taking = self  # type: ignore[assignment]  # decides by waiting
 
@@ -49,8 +66,9 @@ class Yard:
         self.decided.append(event.named.id)
         return Taken(SimpleNamespace(outcome="accepted"))  # type: ignore[arg-type]  # nobody asks for more of it
 
-    async def serve(self, **changes: Any) -> None:
-        config = EventsConfig.model_validate({"listen": None, "sources": {"orders": {**SOURCE, **changes}}})
+    async def serve(self, most_pending: int = 100, **changes: Any) -> None:
+        await self.ledger.open()
+        config = EventsConfig.model_validate({"listen": None, "most_pending": most_pending, "sources": {"orders": {**SOURCE, **changes}}})
         workspace: Any = SimpleNamespace(config=SimpleNamespace(events=config), consumers={"orders": None}, root=None)
         await self.events.serve(workspace)
 
@@ -115,3 +133,54 @@ async def test_a_stop_gives_back_what_a_drained_node_has_not_finished(monkeypatc
     await other.open()
     assert [each.fields["message-id"] for each in await other.take(5)] == ["a"]
     await other.close()
+
+
+async def test_while_as_many_deliveries_wait_as_may_nothing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers keep what they have, and the door says so to who posts, until fewer wait."""
+    monkeypatch.setattr(module, "FULL_S", 0.01)
+    yard = Yard(monkeypatch)
+    yard.outbox.waiting = 7
+    yard.let.set()
+    yard.put("a")
+    await yard.serve(most_pending=7)
+    await asyncio.sleep(0.1)  # many a look at how many wait
+    assert (yard.decided, await yard.events.door._full()) == ([], True)
+    yard.outbox.waiting = 6
+    await until(lambda: yard.decided == ["a"])
+    assert not await yard.events.door._full()
+    await yard.events.close()
+
+
+async def test_a_message_that_is_put_aside_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its source, why and how often it was tried; its digest and place are sealed under the key of whom it speaks for."""
+    yard = Yard(monkeypatch)
+    await yard.serve()
+    yard.queue.put(b"no event", {"content-type": "application/json"})
+    await until(lambda: yard.queue.buried)
+    await yard.events.close()
+    (entry,) = yard.ledger.entries
+    leaf = orjson.loads(entry.leaf)
+    assert (leaf["event"], leaf["details"]) == (
+        "event_buried",
+        {"source": "orders", "reason": "event_invalid", "tries": 1, "bytes": len(b"no event")},
+    )
+    key_id, key = await yard.keys.key_for("shop")
+    personal = open_personal(entry, key)
+    assert (entry.key_id, personal["content_digest"]) == (key_id, hashlib.sha256(b"no event").hexdigest())
+    assert b"memory/" not in entry.leaf
+
+
+async def test_a_message_whose_end_cannot_be_recorded_stays_with_its_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is put aside once the ledger takes that it is."""
+    yard = Yard(monkeypatch)
+    await yard.serve(pause="10ms")
+    yard.ledger.failing = AuditError("The disk is full.", "audit_disk_full")
+    yard.put("a", "")
+    yard.let.set()
+    await until(lambda: yard.decided == ["a"])
+    await asyncio.sleep(0.05)
+    assert (yard.queue.buried, yard.ledger.entries) == ([], [])
+    yard.ledger.failing = None
+    await until(lambda: yard.queue.buried)
+    assert len(yard.ledger.entries) == 1
+    await yard.events.close()

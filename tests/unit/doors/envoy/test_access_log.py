@@ -55,6 +55,14 @@ def test_each_flag_has_its_reason(flag: str, reason: str) -> None:
     assert found.reason == reason
 
 
+@pytest.mark.parametrize("flag", ["no_route_found", "no_cluster_found"])
+def test_a_decision_that_envoy_has_no_way_for_failed(flag: str) -> None:
+    """Its table is older than the catalog: the request was decided and went nowhere."""
+    found = report(entry(status=404, upstream="", **{flag: True}))
+    assert found is not None
+    assert (found.routed, found.reason) == (False, "envoy_no_route")
+
+
 def test_an_answer_of_envoys_own_is_no_answer_of_the_upstream() -> None:
     local, late = report(entry(status=404, upstream="")), report(entry(status=504, upstream="", details="ext_proc_error_timeout"))
     assert local is not None
