@@ -16,6 +16,8 @@ from router.errors import AuditError
 FORMAT = max(LEDGER_STEPS)
 _AT_ONCE = 1024
 _RECORDS = "SELECT idx, leaf, sealed, key_id FROM records WHERE idx >= %s AND idx < %s ORDER BY idx LIMIT %s"
+_LEAVES_WITH = "SELECT idx, leaf FROM records WHERE idx >= %s AND idx < %s AND position(%b IN leaf) > 0 ORDER BY idx"
+_LOOKED_AT = 8192  # records, in one question: some 30 MB, which a slow disk reads in the time that a server has for an answer
 _COMMITS = "SELECT size, root FROM commits WHERE size > %s ORDER BY size LIMIT %s"
 
 
@@ -52,6 +54,10 @@ class PostgresReader:
             for row in rows:
                 yield self._make(*row)
             start = rows[-1][0] + 1
+
+    def leaves_with(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        for first in range(start, end, _LOOKED_AT):
+            yield from self.rows(_LEAVES_WITH, (first, min(end, first + _LOOKED_AT), text))
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         return stored_nodes(self, level, start, end)

@@ -14,6 +14,7 @@ from router.errors import AuditError
 
 # Who tampers with a file may leave values of another type; they are read as bytes and text, and found to be wrong as such.
 _RECORDS = "SELECT idx, CAST(leaf AS BLOB), CAST(sealed AS BLOB), CAST(key_id AS TEXT) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx"
+_LEAVES_WITH = "SELECT idx, CAST(leaf AS BLOB) FROM records WHERE idx >= ? AND idx < ? AND instr(CAST(leaf AS BLOB), ?) ORDER BY idx"
 
 _COUNTS = "SELECT name, typeof(seq) FROM sqlite_sequence"
 CHECKED = frozenset({"meta", "checkpoints", "arrivals", "deliveries"})
@@ -47,6 +48,9 @@ class SqliteReader:
         make = self._make
         for row in self._connection.each(_RECORDS, (start, end)):
             yield make(*row)
+
+    def leaves_with(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        return self._connection.each(_LEAVES_WITH, (start, end, text))
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         return stored_nodes(self._connection, level, start, end)

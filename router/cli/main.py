@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": ("router.cli.explain:explain", "Show every stage's values for one text, without dispatching it."),
     "envoy": ("router.cli.envoy:envoy", "Write Envoy's configuration from the workspace."),
     "audit": ("router.cli.audit.commands:audit", "Query, show and verify the audit trail."),
+    "backup": ("router.cli.backup:backup", "Copy a node's files while it serves."),
     "witness": ("router.cli.witness:witness", "Cosign checkpoints of other parties' ledgers."),
     "review": ("router.cli.review:review", "List held requests, and decide about them."),
     "feedback": ("router.cli.feedback:feedback", "Say whether decisions were right, and see what others said."),

@@ -15,12 +15,14 @@ import watchfiles
 
 from router.bundle.versions import Override
 from router.config import Config
+from router.config.tls import MutualTls
 from router.errors import BundleError, ConfigError, LockgateError, SecretError
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
 from router.processes.versions import InForce
+from router.settings import Address
 from router.snapshot import with_policies, written_digest
 from router.telemetry.logs import configure_logs
 from router.wiring.control_policy import approval_policy
@@ -300,6 +302,11 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
         changed.append("gateway.listen and gateway.limits")
     if before.gateway.tls != after.gateway.tls:
         changed.append("gateway.tls")
+    (listen, tls), (other_listen, other_tls) = _for_events(before), _for_events(after)
+    if listen != other_listen:
+        changed.append("events.listen")
+    elif tls != other_tls:
+        changed.append("events.tls")
     if (before.learning is None) != (after.learning is None):
         changed.append("learning")
     sources = {config.policy.bundle.source if config.policy.bundle is not None else "" for config in (before, after)}
@@ -309,3 +316,10 @@ def refuse_what_needs_a_restart(before: Config, after: Config) -> None:
         changed.append("telemetry.otlp")
     if changed:
         raise ConfigError(f"A change of {', '.join(changed)} needs a restart; nothing of the changed workspace is used until then.")
+
+
+def _for_events(config: Config) -> tuple[Address | None, MutualTls | None]:
+    """Where events are listened for, and how; brokers need no listener."""
+    if config.events is None or config.events.listen is None:
+        return None, None
+    return config.events.listen, config.events.tls

@@ -281,6 +281,50 @@ async def test_an_old_copy_of_the_keys_is_held_against_the_ledger(
     assert [fault for fault in checked(at).faults if fault.kind != "key_missing"] == []  # the officer's is younger than the copy
 
 
+async def test_a_store_finds_the_leaves_with_a_text(at: LedgerPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, within a range, over as many questions as it takes, without what is sealed."""
+    monkeypatch.setattr("adapters.postgres.reader._LOOKED_AT", 3)
+    async with running(tmp_path, at=at) as place:
+        await place.decide(1, 2)
+        for code in ("rate_limited", "100%_sure"):
+            await place.ledger.append(system_entry("refused", place.clock.now_ns(), {code: 1}))
+            await place.decide(3)
+        with closing(at.reader(Stored)) as reader:
+            leaves = {stored.index: stored.leaf for stored in reader.records(0, 100)}
+            text = b'"schema":"lockgate.system.v1"'
+            expected = [(index, leaf) for index, leaf in leaves.items() if text in leaf]
+            assert [index for index, _ in expected] == [4, 7]
+            assert list(reader.leaves_with(text, 0, 100)) == expected
+            assert list(reader.leaves_with(text, 4, 7)) == expected[:1]
+            assert [index for index, _ in reader.leaves_with(b"100%_sure", 0, 100)] == [7]
+            assert list(reader.leaves_with(b"%", 0, 7)) == []
+
+
+async def test_nodes_renew_the_mark_by_turns(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds it renewed by another leaves it, and goes by it the next time."""
+    monkeypatch.setattr("router.audit.governance.erasing.RENEWED", 4)
+    one, two = await node("one"), await node("two")
+    await one.decide(1)
+    await asyncio.gather(one.erasing.finish(), two.erasing.finish())
+    await two.decide(2, 3, 4)
+    await one.erasing.carry_on()
+    renewed = await two.keys.compared()
+    assert renewed == one.facts.compared()
+    asked: list[list[str]] = []
+    present = two.keys.present
+
+    async def noted(key_ids: Any) -> list[str]:
+        asked.append(list(key_ids))
+        return await present(key_ids)
+
+    monkeypatch.setattr(two.keys, "present", noted)
+    await two.erasing.carry_on()
+    assert (await two.keys.compared(), asked) == (renewed, [[]])
+    await two.decide(5, 6)
+    await two.erasing.carry_on()
+    assert await one.keys.compared() == two.facts.compared() != renewed
+
+
 async def test_of_nodes_that_start_on_old_keys_one_destroys_what_came_back(node: Node, shared: PostgresPlace) -> None:
     """They take turns: the second finds nothing."""
     one, two = await node("one"), await node("two")

@@ -190,6 +190,7 @@ def restarts(given: dict[str, Any]) -> str:
         ({"audit": {"origin": "other.example/ledger"}}, True),
         ({"telemetry": {"otlp": "http://collector:4318"}}, True),
         ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
+        ({"events": {"sources": {}}}, True),
         ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz", "unsigned": True}}}, True),
         ({"events": {"sources": {"shop": {}}}}, False),
     ],
@@ -224,6 +225,8 @@ def test_what_needs_a_restart_is_what_a_reload_refuses() -> None:
         "gateway.listen",
         "gateway.limits",
         "gateway.tls",
+        "events.listen",
+        "events.tls",
     }
     assert refused == noted | {"policy.bundle", "telemetry.otlp"}
     template = (

@@ -33,6 +33,7 @@ from router.ports import Clock, Entry, Ids, Ledger, SubjectKeys
 
 log = logging.getLogger("lockgate.audit")
 AT_ONCE = 500  # key ids that one record names
+RENEWED = 10_000  # records, after which the keys' mark is; a start without an index reads those after the mark
 T = TypeVar("T")
 
 
@@ -175,23 +176,44 @@ class Erasing:
     async def finish(self) -> list[int]:
         """Destroys again what an old copy of the keys brought back, and carries out what was ordered and not finished. The indexes of
         the records that say so. Raises AuditError."""
+        mark = await self._orders.keys.compared()
+        self._seen = await self._reach(mark)
+        before = await self._read_up(mark)
         async with self._orders.one_at_a_time:
-            mark = await self._orders.keys.compared()
-            self._seen = await self._orders.ask(lambda facts: facts.seen(mark))
-            done = [*await self._repeat(mark), *(await self._finish()).values()]
+            done = [*before, *await self._repeat(mark, await self._standing()), *(await self._finish()).values()]
             await self._mark()
         await self._signed(done)
         return done
 
+    async def _read_up(self, mark: Compared | None) -> list[int]:
+        """Where a start has many records to read, a piece at a time, each of which the mark keeps: who is ended meanwhile goes on there.
+        Reading is nobody's turn, or nobody could order anything for minutes."""
+        done = list[int]()
+        while piece := await self._orders.ask(lambda facts: facts.piece(self._seen)):
+            standing, here = piece
+            async with self._orders.one_at_a_time:
+                done += await self._repeat(mark, standing)
+                if not standing.unfinished() and await self._reach(await self._orders.keys.compared()) < here.size:
+                    await self._orders.keys.mark(here)
+        return done
+
     async def carry_on(self) -> None:
-        """Carries out what was ordered and not finished, such as while somebody else read the keys, and looks for keys that came back
-        where the keys have another mark than this node saw last, or the index was not there to look for all. Raises AuditError."""
+        """Carries out what was ordered and not finished, such as while somebody else read the keys, and looks for keys that came back:
+        for all where the keys have a mark that is not of what this node saw last, or the index was not there to look for all; else for
+        those that were erased since the mark. Then the mark is renewed, where a start would have to read much. Raises AuditError."""
         async with self._orders.one_at_a_time:
+            here = await self._orders.ask(lambda facts: facts.compared())  # before what is looked at, which reaches at least as far
             found = await self._orders.keys.compared()
-            back = [] if self._whole and found == self._marked else await self._repeat(found)
+            seen = await self._reach(found)
+            standing = await self._standing()
+            back = await self._repeat(found, standing, seen if self._whole and await self._went_on(found) else 0)
             done = [*back, *(await self._finish()).values()]
             if done:
-                await self._mark()
+                here, renewed = await self._orders.ask(lambda facts: facts.compared()), True
+            else:
+                renewed = here.size - seen >= RENEWED
+            if renewed and standing.since <= seen:  # else nobody has looked at what lies between
+                await self._mark(here)
             else:
                 self._marked = found
         await self._signed(done)
@@ -202,28 +224,41 @@ class Erasing:
             await self._orders.ledger.sign(max(done) + 1)
 
     async def _try_to_mark(self) -> None:
+        """Over no mark but what this node knows: under an old copy of the keys others may be there again."""
         try:
-            await self._mark()
+            if self._marked is None or await self._went_on(await self._orders.keys.compared()):
+                await self._mark()
         except AuditError as error:  # it is erased all the same, and the next start looks at it again
             log.warning("it is not marked in the subjects' keys that an erasure was carried out: %s", error)
 
-    async def _mark(self) -> None:
+    async def _went_on(self, found: Compared | None) -> bool:
+        """Whether the keys' mark is the one that this node saw last, or a later one of the same ledger, as another node makes: an old copy
+        of the keys has an older one."""
+        if found is None or self._marked is None or found == self._marked:
+            return found == self._marked
+        return self._marked.size < await self._reach(found)
+
+    async def _reach(self, mark: Compared | None) -> int:
+        """How many records of this ledger a mark is over."""
+        return await self._orders.ask(lambda facts: facts.seen(mark))
+
+    async def _mark(self, mark: Compared | None = None) -> None:
         """Last, so that what a crash leaves is looked at again: everything ordered is carried out, and nothing erased is there."""
-        mark = await self._orders.ask(lambda facts: facts.compared())
-        await self._orders.keys.mark(mark)
-        self._marked = mark
+        here = mark if mark is not None else await self._orders.ask(lambda facts: facts.compared())
+        await self._orders.keys.mark(here)
+        self._marked = here
 
     async def _finish(self) -> dict[str, int]:
         """The records that say so, by key id."""
         standing = await self._standing()
         return {order.key_id: await self._carried_out(order, None) for order in standing.unfinished()}
 
-    async def _repeat(self, mark: Compared | None) -> list[int]:
-        """The ledger's word counts, of all its records, and not the mark, which only says how the keys may have come back; but where the
-        index is to be made first, those after the mark, and the others a round later."""
-        standing = await self._standing()
+    async def _repeat(self, mark: Compared | None, standing: Standing, since: int = 0) -> list[int]:
+        """The ledger's word counts, of all its records from `since` on, and not the mark, which only says how the keys may have come back;
+        but where the index is to be made first, those after the mark, and the others a round later."""
         self._whole = standing.since == 0
-        found, done = await self._orders.keys.present(list(standing.erased)), list[int]()
+        erased = [key_id for key_id, record in standing.erased.items() if record >= since]
+        found, done = await self._orders.keys.present(erased), list[int]()
         for start in range(0, len(found), AT_ONCE):
             done += await self._destroyed_again(found[start : start + AT_ONCE], standing.erased, mark)
         return done

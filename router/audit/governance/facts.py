@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from router.audit.governance.standing import Hold, Standing, follow, read_through
-from router.audit.keys.comparing import Compared, compared_now, is_of
+from router.audit.keys.comparing import Compared, compared_at, compared_now, is_of
 from router.audit.questions.conditions import Plain
 from router.audit.questions.index import FAR, behind, catch_up
 from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
@@ -18,6 +18,7 @@ from router.audit.tree.proof import prove_inclusion
 from router.errors import AuditError
 
 PAGE = 1000
+PIECE = 500_000  # records; some ten seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,18 @@ class Facts:
         `since` says so."""
         if behind(self.reader, self.index) <= FAR:
             return self.standing()
-        if self._standing.taken < since:
-            self._later = self._later or Standing(taken=since, since=since)
-            read_through(self.reader, self._later)
-            return self._later
-        read_through(self.reader, self._standing)
-        return self._standing
+        standing = self._read_since(since)
+        read_through(self.reader, standing)
+        return standing
+
+    def piece(self, since: int) -> tuple[Standing, Compared] | None:
+        """What `orders` would read, `PIECE` records further than the last time, and the mark for so many; None where that would be all,
+        or the index tells."""
+        standing = self._read_since(since)
+        if behind(self.reader, self.index) <= FAR or self.reader.size() - standing.taken <= PIECE:
+            return None
+        read_through(self.reader, standing, PIECE)
+        return standing, compared_at(self.reader, standing.taken)
 
     def compared(self) -> Compared:
         """The mark for keys that were held against all that is there."""
@@ -64,6 +71,13 @@ class Facts:
     def seen(self, mark: Compared | None) -> int:
         """How many of these very records a mark is over."""
         return 0 if mark is None or not is_of(mark, self.reader) else mark.size
+
+    def _read_since(self, since: int) -> Standing:
+        """What is taken of the records themselves."""
+        if self._standing.taken >= since:
+            return self._standing
+        self._later = self._later or Standing(taken=since, since=since)
+        return self._later
 
     def rows(self, *conditions: Plain, newest: bool = False) -> Iterator[IndexRow]:
         after: int | None = None

@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 
 from router.audit.questions.index import catch_up
-from router.audit.questions.reader import IndexStore, KeyLookup, LedgerReader, Stored
+from router.audit.questions.reader import IndexStore, KeyLookup, LedgerReader
 from router.audit.records.record import SYSTEM
 from router.errors import AuditError
 
@@ -180,7 +180,7 @@ def follow(reader: LedgerReader, index: IndexStore, standing: Standing, *, toler
     for place in index.events(EVENTS, standing.taken):
         stored = next(reader.records(place, place + 1), None)
         try:
-            standing.take(place, {} if stored is None else _parsed(stored))
+            standing.take(place, {} if stored is None else _parsed(stored.leaf))
         except AuditError:
             if not tolerant:
                 raise
@@ -200,20 +200,21 @@ def but_destroyed(keys: KeyLookup, standing: Standing) -> KeyLookup:
     return lambda key_id: None if standing.gone(key_id) else keys(key_id)
 
 
-def read_through(reader: LedgerReader, standing: Standing) -> None:
-    """Takes what came since from the records themselves, without an index. Raises AuditError."""
+def read_through(reader: LedgerReader, standing: Standing, most: int | None = None) -> None:
+    """Takes what came since from the records themselves, without an index; of the next `most` records, where that is given. Raises
+    AuditError."""
     size = reader.size()
-    for stored in reader.records(standing.taken, size):
-        if _SYSTEM in stored.leaf:
-            leaf = _parsed(stored)
-            if leaf.get("schema") == SYSTEM and leaf.get("event") in EVENTS:
-                standing.take(stored.index, leaf)
-    standing.taken = size
+    end = size if most is None else min(size, standing.taken + most)
+    for place, text in reader.leaves_with(_SYSTEM, standing.taken, end):
+        leaf = _parsed(text)
+        if leaf.get("schema") == SYSTEM and leaf.get("event") in EVENTS:
+            standing.take(place, leaf)
+    standing.taken = end
 
 
-def _parsed(stored: Stored) -> Mapping[str, Any]:
+def _parsed(text: bytes) -> Mapping[str, Any]:
     try:
-        leaf = orjson.loads(stored.leaf)
+        leaf = orjson.loads(text)
     except orjson.JSONDecodeError:
         return {}
     return leaf if isinstance(leaf, dict) else {}

@@ -24,7 +24,11 @@ class Compared:
 
 def compared_now(reader: LedgerReader) -> Compared:
     """The mark for all records that are there."""
-    size = reader.size()
+    return compared_at(reader, reader.size())
+
+
+def compared_at(reader: LedgerReader, size: int) -> Compared:
+    """The mark for the first `size` records, which are there."""
     return Compared(reader.origin(), size, _last(reader, size))
 
 

@@ -43,6 +43,9 @@ class LedgerReader(NodeSource, Protocol):
     def records(self, start: int, end: int) -> Iterator[Stored]:
         """Records whose index lies in [start, end), in order. In a damaged ledger there may be holes, and some from `size` on."""
 
+    def leaves_with(self, text: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """(index, leaf) of those records of `records` whose leaf has `text` in it. The store looks for it, and gives out nothing else."""
+
     def commits(self) -> Iterator[tuple[int, bytes]]:
         """(size, root) after every commit, in order."""
 

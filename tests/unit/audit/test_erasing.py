@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,11 @@ import pytest
 
 from adapters.sqlite.subject_keys import KeyFile
 from router.audit.governance.erasing import why_found
+from router.audit.governance.facts import Facts
 from router.audit.governance.standing import FOUND, but_destroyed, standing_now
 from router.audit.journal import Journal
 from router.audit.keys.comparing import Compared
-from router.audit.records.record import open_personal
+from router.audit.records.record import open_personal, system_entry
 from router.audit.tree.checkpoint import NoteVerifier
 from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.errors import AuditError
@@ -259,6 +260,132 @@ async def test_without_an_index_only_what_came_after_the_mark_is_read(tmp_path: 
         await place.erasing.carry_on()
         assert await place.keys.present([key_id]) == []
         assert {found["details"]["reason"] for found in place.leaves("erased_keys_found")} == {"older_keys", "put_back"}
+
+
+async def test_the_mark_goes_on_with_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs, once there are so many records more: a start without an index reads those after the mark, and no others."""
+    monkeypatch.setattr("router.audit.governance.erasing.RENEWED", 4)
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        await place.erasing.finish()
+        before = await place.keys.compared()
+        await place.decide(2)
+        await place.erasing.carry_on()
+        assert await place.keys.compared() == before, "two records more are soon read"
+        await place.decide(3)
+        await place.erasing.carry_on()
+        assert await place.keys.compared() == place.facts.compared()
+
+
+async def test_the_mark_is_not_over_what_came_while_it_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing of records that may not have been looked at."""
+    monkeypatch.setattr("router.audit.governance.erasing.RENEWED", 1)
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        await place.erasing.finish()
+        await place.decide(2)
+        expected, present = place.facts.compared(), place.keys.present
+
+        async def later(key_ids: Sequence[str]) -> list[str]:
+            await place.decide(3)
+            return await present(key_ids)
+
+        monkeypatch.setattr(place.keys, "present", later)
+        await place.erasing.carry_on()
+        assert await place.keys.compared() == expected != place.facts.compared()
+
+
+async def test_what_was_erased_since_the_mark_is_looked_for_before_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the mark is a later one, of another node: a single key that came back since it was erased is found."""
+    monkeypatch.setattr("router.audit.governance.erasing.RENEWED", 1)
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        key_id, _ = await place.keys.key_for(SUBJECT.id)
+        await place.erasing.finish()
+        await place.ledger.append(system_entry("stopped", place.clock.now_ns(), {}))
+        await place.keys.mark(place.facts.compared())
+        await place.ledger.append(system_entry("subject_erased", place.clock.now_ns(), {"key_id": key_id, "reason": REASON}))
+        await place.erasing.carry_on()
+        assert await place.keys.present([key_id]) == []
+
+
+async def test_an_erasure_does_not_hide_that_old_keys_were_put_back(tmp_path: Path) -> None:
+    """It marks the keys, which then no longer look old: so it leaves that to the round that looks for all of them."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        await place.decide(2, subject="bo")
+        key_id, _ = await place.keys.key_for(SUBJECT.id)
+        await place.erasing.finish()
+        await kept_aside(place)
+        await place.erasing.erase(SUBJECT.id, REASON, OFFICER)
+        await place.keys.close()
+        shutil.copy(tmp_path / "backup", tmp_path / "keys.sqlite")
+        await place.keys.open()
+        await place.erasing.erase("bo", REASON, OFFICER)
+        await place.erasing.carry_on()
+        assert await place.keys.present([key_id]) == []
+        assert [found["details"]["reason"] for found in place.leaves("erased_keys_found")] == ["older_keys"]
+
+
+async def without_an_index(folder: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    (folder / "index.sqlite").unlink(missing_ok=True)
+    monkeypatch.setattr("router.audit.governance.facts.FAR", 0)
+    monkeypatch.setattr("router.audit.governance.facts.PIECE", piece)
+
+
+async def test_a_start_that_is_ended_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an index it reads the records in pieces, and the mark keeps each: what brings nodes up ends those that take too long."""
+    async with running(tmp_path) as place:
+        await place.decide(1, 2, 3, 4, 5)
+    await without_an_index(tmp_path, monkeypatch, 4)
+    async with running(tmp_path) as place:
+        read = Facts.piece
+        pieces = iter(range(2))
+        monkeypatch.setattr(Facts, "piece", lambda facts, since: None if next(pieces, None) is None else read(facts, since))
+        monkeypatch.setattr(place.facts, "orders", failing)
+        with pytest.raises(RuntimeError, match="ended"):
+            await place.erasing.finish()
+        kept = await place.keys.compared()
+        assert kept is not None
+        assert kept.size == 8
+        monkeypatch.undo()
+    await without_an_index(tmp_path, monkeypatch, 4)
+    async with running(tmp_path) as place:
+        await place.erasing.finish()
+        assert place.facts.orders(8).since == 8
+        assert await place.keys.compared() == place.facts.compared()
+
+
+def failing(since: int) -> None:
+    raise RuntimeError("ended")
+
+
+async def test_pieces_destroy_what_came_back_and_do_not_pass_what_is_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark over an order says that it is carried out; a mark over an erasure that the key is not there."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        first, _ = await place.keys.key_for(SUBJECT.id)
+        second, _ = await place.keys.key_for("bo")
+        await place.ledger.append(system_entry("subject_erased", place.clock.now_ns(), {"key_id": first, "reason": REASON}))
+        await place.decide(2, 3, subject="cy")
+        order = await place.ledger.append(system_entry("erasure_ordered", place.clock.now_ns(), {"key_id": second, "reason": REASON}))
+        await place.decide(4, 5, subject="cy")
+    await without_an_index(tmp_path, monkeypatch, 4)
+    marks: list[int] = []
+    async with running(tmp_path) as place:
+        mark = place.keys.mark
+
+        async def noted(compared: Compared) -> None:
+            marks.append(compared.size)
+            assert await place.keys.present([first]) == []
+            await mark(compared)
+
+        monkeypatch.setattr(place.keys, "mark", noted)
+        await place.erasing.finish()
+        assert await place.keys.present([first, second]) == []
+        assert marks == [4, place.facts.reader.size()]
+        assert marks[0] <= order < marks[1]
+        assert len(place.leaves("erased_keys_found")) == 1
 
 
 async def test_who_only_asks_is_given_no_key_that_is_ordered_destroyed(place: Place) -> None:

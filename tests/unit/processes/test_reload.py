@@ -156,3 +156,32 @@ def test_the_previous_ledger_key_may_be_taken_out_while_it_serves() -> None:
     reload.refuse_what_needs_a_restart(handing, Config(version=1))
     with pytest.raises(ConfigError, match="A change of audit needs a restart"):
         reload.refuse_what_needs_a_restart(handing, Config(version=1, audit={"key": {"file": "new.key"}}))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        (None, {}, "events.listen"),
+        ({}, None, "events.listen"),
+        ({}, {"listen": "127.0.0.1:18084"}, "events.listen"),
+        ({}, {"listen": None}, "events.listen"),
+        ({}, {"tls": {"certificate": "tls.crt", "key": "tls.key"}}, "events.tls"),
+    ],
+)
+def test_the_listener_for_events_is_changed_by_a_restart(before: dict[str, Any] | None, after: dict[str, Any] | None, named: str) -> None:
+    """Nothing would listen where the configuration that is live says so."""
+    one, other = (Config(version=1, events=None if given is None else consumed(given)) for given in (before, after))
+    with pytest.raises(ConfigError, match=f"A change of {named} needs a restart"):
+        reload.refuse_what_needs_a_restart(one, other)
+
+
+def test_what_else_is_said_of_events_is_taken_up_while_it_serves() -> None:
+    """Sources, limits, and events of brokers alone, which need no listener."""
+    brokers = consumed({"listen": None})
+    for before, after in ((None, brokers), (brokers, None), (consumed({}), consumed({"most_pending": 5}))):
+        reload.refuse_what_needs_a_restart(Config(version=1, events=before), Config(version=1, events=after))
+
+
+def consumed(given: dict[str, Any]) -> dict[str, Any]:
+    source = {"consume": {"adapter": "kafka", "servers": ["127.0.0.1:9092"], "topics": ["crm"], "group": "lockgate"}}
+    return {"sources": {"crm": {**source, "speaks_for": {"subject": "crm"}}}, **given}

@@ -1,0 +1,264 @@
+"""Backups of a state folder that somebody else writes to."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import sqlite3
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from adapters.sqlite import copying
+from adapters.sqlite.ledger import SqliteStore
+from adapters.sqlite.place import SqlitePlace
+from router.audit.journal import Checkpointing, Journal
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, publish
+from router.cli.main import run
+from router.errors import AuditError
+from router.wiring import backing_up
+from router.wiring.backing_up import State, as_tar, back_up_keys, back_up_records, in_folder
+from tests.unit.audit.ledgers import SIGNER, entries, verified
+
+SEALING_KEY = bytes(32)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Open, with what it wrote last in its write-ahead log."""
+    folder = tmp_path / "state"
+    made = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints", 3600, 1000))
+    made.open()
+    made.append(entries(8))
+    made.sign_checkpoint()
+    made.append(entries(3))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def state(tmp_path: Path, journal: Journal) -> State:
+    folder = tmp_path / "state"
+    with closing(SqlitePlace(folder).keys(SEALING_KEY)) as keys:
+        keys.open()
+        keys.ensure(["ann"])
+    for name in ("keys/sealing.key", "policies/override.json", "bundles/last.tar.gz", "models/head.bin", "index.sqlite"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"content of " + name.encode())
+    return State(folder, folder / "checkpoints")
+
+
+def copied(state: State, to: Path) -> list[str]:
+    told: list[str] = []
+    with in_folder(to) as target:
+        back_up_records(state, target, told.append)
+    return told
+
+
+def files(folder: Path) -> set[str]:
+    return {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+
+
+def refused(state: State, to: Path) -> AuditError:
+    with pytest.raises(AuditError) as error:
+        copied(state, to)
+    assert not to.exists()
+    assert not list(to.parent.glob(".*.part"))
+    return error.value
+
+
+def test_records_are_copied_whole_beside_their_writer_and_keys_are_not(state: State, tmp_path: Path) -> None:
+    """Also what is only in the log, of which nothing is copied into the file; what is made again by itself stays."""
+    ledger = state.folder / "ledger.sqlite"
+    before = (ledger.read_bytes(), ledger.with_name("ledger.sqlite-wal").read_bytes())
+    told = copied(state, tmp_path / "records")
+    assert (ledger.read_bytes(), ledger.with_name("ledger.sqlite-wal").read_bytes()) == before
+    assert told[-1].endswith("bytes, 11 records, of which the last checkpoint covers 8")
+    checkpoint = f"checkpoints/{8:016d}.checkpoint"
+    assert files(tmp_path / "records") == {"ledger.sqlite", checkpoint, "policies/override.json", "bundles/last.tar.gz"}
+    assert verified(tmp_path / "records", (state.checkpoints / f"{8:016d}.checkpoint").read_text()).ok
+
+
+def test_keys_are_copied_whole_and_records_are_not(state: State, tmp_path: Path) -> None:
+    with in_folder(tmp_path / "keys") as target:
+        back_up_keys(state, target, lambda _: None)
+    assert files(tmp_path / "keys") == {"keys.sqlite", "keys/sealing.key"}
+    with closing(SqlitePlace(tmp_path / "keys").kept_keys(lambda: SEALING_KEY)) as keys:
+        assert keys.find("ann")
+
+
+def test_nobody_else_can_read_a_copy(state: State, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        copied(state, tmp_path / "records")
+    finally:
+        os.umask(before)
+    for each in (tmp_path / "records", *(tmp_path / "records").rglob("*")):
+        assert stat.S_IMODE(each.stat().st_mode) == (0o700 if each.is_dir() else 0o600), each
+
+
+def test_a_copy_is_of_one_moment_however_much_is_written_meanwhile(
+    state: State, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a transaction that stays open each commit would have it begin anew, for ever."""
+    journal.append(entries(400))
+    began, steps = copying._begun, 0
+
+    class Written(sqlite3.Connection):
+        def backup(self, target: sqlite3.Connection, *, pages: int) -> None:  # type: ignore[override]  # as it is called
+            def meanwhile(*_: int) -> None:
+                nonlocal steps
+                steps += 1
+                journal.append(entries(2))
+
+            super().backup(target, pages=pages, progress=meanwhile)
+
+    def reading(source: Path) -> sqlite3.Connection:
+        return began(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, isolation_level=None, factory=Written))
+
+    monkeypatch.setattr(copying, "_reading", reading)
+    monkeypatch.setattr(copying, "AT_ONCE", 16)
+    copying.copied(state.folder / "ledger.sqlite", tmp_path / "copy.sqlite")
+    pages = os.path.getsize(tmp_path / "copy.sqlite") // 4096
+    assert steps == -(-pages // 16)
+    with copying.opened(tmp_path / "copy.sqlite") as connection:
+        assert copying.CopiedLedger(connection).size == 411
+    assert journal.size == 411 + 2 * steps
+
+
+def test_what_is_not_finished_and_what_leads_elsewhere_stays(state: State, tmp_path: Path) -> None:
+    """Drafts are gone before a copy gets to them; a link in a predecessor's folder leads to the keys."""
+    (state.checkpoints / "9.draft").write_text("half")
+    (state.folder / "policies/.override.json.part").write_text("half")
+    old = state.folder / "predecessors/ledger.test-1"
+    (old / "checkpoints").mkdir(parents=True)
+    copying.copied(state.folder / "ledger.sqlite", old / "ledger.sqlite")
+    (old / "checkpoints/1.checkpoint").write_text("note")
+    (old / "keys.sqlite").symlink_to("../../keys.sqlite")
+    (state.folder / "policies/link").symlink_to("../keys/sealing.key")
+    copied(state, tmp_path / "records")
+    found = files(tmp_path / "records")
+    assert {each for each in found if each.startswith("predecessors")} == {
+        "predecessors/ledger.test-1/ledger.sqlite",
+        "predecessors/ledger.test-1/checkpoints/1.checkpoint",
+    }
+    assert not [each for each in found if "draft" in each or "part" in each or "link" in each or "key" in each]
+
+
+def test_a_stream_has_the_ledger_last_and_leaves_nothing_behind(state: State) -> None:
+    """Checkpoints before the ledger, so that it covers them; one that was broken off lacks it."""
+    stream = io.BytesIO()
+    before = files(state.folder)
+    with as_tar(stream, state.folder) as target:
+        back_up_records(state, target, lambda _: None)
+    stream.seek(0)
+    with tarfile.open(fileobj=stream) as archive:
+        names = archive.getnames()
+        assert {member.mode for member in archive} == {0o600}
+    assert (names[0].startswith("checkpoints/"), names[-1]) == (True, "ledger.sqlite")
+    assert files(state.folder) == before
+
+
+def test_nothing_is_overwritten(state: State, tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    with pytest.raises(AuditError, match="is there already") as error:
+        copied(state, tmp_path / "records")
+    assert error.value.code == "backup_exists"
+
+
+def test_what_somebody_who_was_killed_left_is_cleared_and_what_somebody_writes_is_not(state: State, tmp_path: Path) -> None:
+    left = tmp_path / ".records.part"
+    (left / "checkpoints").mkdir(parents=True)
+    (left / "ledger.sqlite").write_bytes(b"half")
+    handle = os.open(left, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(AuditError, match="Another backup") as error:
+        copied(state, tmp_path / "records")
+    assert error.value.code == "backup_running"
+    assert (left / "ledger.sqlite").exists()
+    os.close(handle)
+    copied(state, tmp_path / "records")
+    assert (tmp_path / "records/ledger.sqlite").stat().st_size > 4096
+
+
+def test_a_ledger_that_its_checkpoints_do_not_fit_is_said(state: State, tmp_path: Path) -> None:
+    """It was cut, or is another one's of the same name: no backup to rely on."""
+    for size, root in ((99, bytes(32)), (8, b"x" * 32)):
+        checkpoint = Checkpoint(SIGNER.name, size, root)
+        publish(state.checkpoints, checkpoint, SIGNER.sign(checkpoint.text()))
+        assert refused(state, tmp_path / "records").code == "backup_unsound"
+        (state.checkpoints / f"{size:016d}.checkpoint").unlink()
+
+
+def test_checkpoints_of_another_ledger_and_what_is_none_are_passed_over(state: State, tmp_path: Path) -> None:
+    checkpoint, other = Checkpoint("another", 99, bytes(32)), NoteSigner("another", Ed25519PrivateKey.generate())
+    publish(state.checkpoints, checkpoint, other.sign(checkpoint.text()))
+    (state.checkpoints / f"{100:016d}.checkpoint").write_bytes(b"\xff")
+    told = copied(state, tmp_path / "records")
+    assert told[-1].endswith("covers 8")
+
+
+def test_a_damaged_file_makes_no_backup(state: State, journal: Journal, tmp_path: Path) -> None:
+    journal.append(entries(400))
+    journal.close()
+    with (state.folder / "ledger.sqlite").open("r+b") as file:
+        for page in range(8, 60):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 64)
+    error = refused(state, tmp_path / "records")
+    assert error.code in ("backup_unsound", "audit_io_failed")
+
+
+def test_a_full_disk_is_a_sentence(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the copy is written to, and of who takes the stream."""
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - closed below
+    with closing(full), pytest.raises(AuditError, match="is full") as error, as_tar(full, state.folder) as target:
+        back_up_records(state, target, lambda _: None)
+    assert error.value.code == "audit_disk_full"
+
+    def no_room(content: bytes, copy: Path) -> int:
+        raise OSError(28, "No space left on device", str(copy))
+
+    monkeypatch.setattr(backing_up, "_written", no_room)
+    assert refused(state, tmp_path / "records").code == "audit_disk_full"
+
+
+def test_a_database_that_finds_the_disk_full_says_so(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def small(*arguments: object, **more: object) -> sqlite3.Connection:
+        made = connect(*arguments, **more)  # type: ignore[call-overload]  # as they were
+        if not more.get("uri"):
+            made.execute("PRAGMA max_page_count=4")
+        return made  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    error = refused(state, tmp_path / "records")
+    assert (error.code, "is full" in str(error)) == ("audit_disk_full", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Say what to copy"),
+        (["--records", "one", "--keys", "one"], "places of their own"),
+        (["--records", "one", "--keys", "one/keys"], "places of their own"),
+        (["--records", "-", "--keys", "-"], "places of their own"),
+        (["--records", "one", "--state", "nowhere"], "There is no ledger at nowhere/ledger.sqlite"),
+        (["--keys", "one", "--state", "nowhere"], "There are no subject keys at nowhere/keys.sqlite"),
+        (["--records", "one", "--store", "postgresql://127.0.0.1/none"], "copy each database with pg_dump"),
+    ],
+)
+def test_what_cannot_be_copied_is_a_sentence(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["backup", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
