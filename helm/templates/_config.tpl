@@ -60,8 +60,8 @@
 {{- $gateway := pick $c.gateway "listen" "limits" "tls" -}}
 {{- $bundle := pick (default dict (default dict $c.policy).bundle) "from" -}}
 {{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
-{{- $events := ternary (pick (default dict $c.events) "listen" "tls") dict .Values.events.enabled -}}
-{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle "events" $events) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers" "learning") -}}
+{{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers" "learning") -}}
+{{- if hasKey $c "events" -}}{{- $_ := set $settings "events" (pick $c.events "listen" "tls") -}}{{- end -}}
 {{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
 {{- end }}
 

@@ -192,7 +192,6 @@ def restarts(given: dict[str, Any]) -> str:
         ({"gateway": {"tls": {"certificate": "c", "key": "k"}}}, True),
         ({"events": {"sources": {}}}, True),
         ({"policy": {"bundle": {"from": "https://policies.example.com/b.tar.gz", "unsigned": True}}}, True),
-        ({"events": {"sources": {"shop": {}}}}, False),
     ],
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -165,6 +166,20 @@ def test_a_stream_has_the_ledger_last_and_leaves_nothing_behind(state: State) ->
     assert files(state.folder) == before
 
 
+def test_who_reads_a_stream_no_more_has_no_backup(state: State) -> None:
+    """Such as a connection to a pod that was lost."""
+
+    class Gone(io.BytesIO):
+        def write(self, content: Any) -> int:
+            if self.tell() > 8192:
+                raise BrokenPipeError
+            return super().write(content)
+
+    with pytest.raises(AuditError) as error, as_tar(Gone(), state.folder) as target:
+        back_up_records(state, target, lambda _: None)
+    assert error.value.code == "backup_broken_off"
+
+
 def test_nothing_is_overwritten(state: State, tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     with pytest.raises(AuditError, match="is there already") as error:
@@ -190,8 +205,7 @@ def test_what_somebody_who_was_killed_left_is_cleared_and_what_somebody_writes_i
 def test_a_ledger_that_its_checkpoints_do_not_fit_is_said(state: State, tmp_path: Path) -> None:
     """It was cut, or is another one's of the same name: no backup to rely on."""
     for size, root in ((99, bytes(32)), (8, b"x" * 32)):
-        checkpoint = Checkpoint(SIGNER.name, size, root)
-        publish(state.checkpoints, checkpoint, SIGNER.sign(checkpoint.text()))
+        (state.checkpoints / f"{size:016d}.checkpoint").write_text(SIGNER.sign(Checkpoint(SIGNER.name, size, root).text()))
         assert refused(state, tmp_path / "records").code == "backup_unsound"
         (state.checkpoints / f"{size:016d}.checkpoint").unlink()
 
