@@ -15,6 +15,9 @@ from router.bundle.versions import OVERRIDE
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
+from router.policy.evaluating import Policies
+from router.policy.folder import find
+from router.policy.unseen import unseen_faults
 from router.snapshot import Snapshot
 from router.wiring.control_policy import approval_policy, make_judge
 from router.wiring.ledger_place import ledger_place
@@ -32,7 +35,10 @@ FAULTY = 1
 @config_option
 @json_option
 def check(config: Path, as_json: bool) -> int:
-    """Check configuration, catalog, utterances and policies. The exit status is 1 when there is a fault."""
+    """Check configuration, catalog, utterances and policies. The exit status is 1 when there is a fault.
+
+    A warning is about what `lockgate policy check` calls a fault of policies that load: requests that pass because nobody could look.
+    """
     try:
         workspace = checked(read(config, os.environ, override=False))
         deciding = read(config, os.environ)
@@ -40,10 +46,14 @@ def check(config: Path, as_json: bool) -> int:
     except ConfigError as error:
         _report(error.faults, as_json)
         return FAULTY
+    warnings = unseen(workspace, config)
     if as_json:
         over = None if override is None else override.archive
-        print_json({"ok": True, "faults": [], **summary(workspace), "overridden_by": over})
+        told = {"ok": True, "faults": [], "warnings": [_parted(each) for each in warnings]}
+        print_json({**told, **summary(workspace), "overridden_by": over})
     else:
+        for each in warnings:
+            click.echo(f"warning: {each}")
         _show(workspace)
         if override is not None:
             console().print(
@@ -71,6 +81,17 @@ def checked(snapshot: Snapshot) -> Workspace:
     if faults:
         raise ConfigError(*faults)
     return workspace
+
+
+def unseen(workspace: Workspace, config: Path) -> list[str]:
+    """Of the workspace's own folder; a bundle was held against this where it was signed."""
+    if workspace.bundle is not None:
+        return []
+    try:
+        folder = find(None, config)
+        return [str(each) for each in unseen_faults(folder, Policies(folder))]
+    except ConfigError:  # there is no folder, or what is wrong with it was told as its faults
+        return []
 
 
 def _check_thresholds(workspace: Workspace) -> None:

@@ -51,11 +51,11 @@ def _line(file: Path, number: int, line: bytes) -> Document:
     return value
 
 
-def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = ()) -> list[Document]:
+def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = (), *, plain: bool = False) -> list[Document]:
     """The folder's fixtures, whole; each with every value that its policies read replaced by others, and several of them at once. Values
     are those of the schema and the words of the data; `others` are folders of which that holds, too. Always the same for the same folders.
-    Raises ConfigError where there are no fixtures."""
-    fixtures = list(_fixtures(folder))
+    Where there are no fixtures, a `plain` request takes their place, or else ConfigError is raised."""
+    fixtures = list(_fixtures(folder)) or ([_plain_request()] if plain else [])
     if not fixtures:
         raise ConfigError(f"{folder.path}: There are no fixtures to make inputs of; name a file with --inputs.")
     choices = _choices([folder, *others])
@@ -90,6 +90,16 @@ def _fixtures(folder: PolicyFolder) -> Iterator[Document]:
         if document.get("entry") in ENTRIES:
             parts = {name: document[name] for name in ("version", "request", "subject") if name in document}
             yield _whole(schema["$defs"]["admission"], {**parts, "entry": "admission"}, schema)
+
+
+def _plain_request() -> Document:
+    """One that was understood, with all that was looked at, and nothing found."""
+    schema = input_schema()
+    classified = {"status": "classified", "intent": "intent", "confidence": 1, "margin": 1}
+    route = {"name": "route", "destination": "destination", "why": "intent"}
+    document = {"entry": "decision", "version": 1, "classification": classified, "intent": {"name": "intent"}, "route": route}
+    made: Document = _whole(schema["$defs"]["decision"], document, schema)
+    return made
 
 
 def _objects(engine: regorus.Engine, tests: Sequence[Module]) -> Iterator[Document]:
@@ -132,7 +142,7 @@ def _plain(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
 
 def _choices(folders: Sequence[PolicyFolder]) -> dict[Steps, list[Any]]:
     """By path that the policies read, what may stand there."""
-    schema, words, paths = input_schema(), _words([each.data for each in folders]), set()
+    schema, words, paths = input_schema(), words_of([each.data for each in folders]), set()
     for folder in folders:
         paths |= {each.path for each in places(compile_all(folder.policies, {})[0])}
     findings = sorted(path[2] for path in paths if path[:2] == ("signals", "findings") and len(path) > 2)
@@ -182,7 +192,7 @@ def _meant(node: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[s
     return [found for each in others for found in _meant(each, schema)] if others else [node]
 
 
-def _words(data: Iterable[Any]) -> list[str]:
+def words_of(data: Iterable[Any]) -> list[str]:
     """The texts and keys of the data, which is what policies compare with."""
     found: dict[str, None] = {}
     ahead = list(data)

@@ -42,9 +42,9 @@ def check_robust(folder: PolicyFolder, policies: Policies, documents: Sequence[D
     before. What is allowed to go nowhere is no matter."""
     read = _Read(policies, folder)
     found: dict[tuple[Steps, str], Fault] = {}
-    allowed = {entry: _allowed(policies, documents, entry) for entry in ENTRIES}
+    let = {entry: allowed_inputs(policies, documents, entry) for entry in ENTRIES}
     tried = 0
-    for entry, inputs in allowed.items():
+    for entry, inputs in let.items():
         if not inputs:
             found[((), entry)] = Fault(str(folder.path), 1, f"No input is allowed at {entry}, so that nothing was found out about it.")
         for known in inputs:
@@ -52,13 +52,13 @@ def check_robust(folder: PolicyFolder, policies: Policies, documents: Sequence[D
             tried += len(changes)
             verdicts = policies.verdicts([each.document for each in changes])
             for change, verdict in zip(changes, verdicts, strict=True):
-                if verdict.effect is Effect.ALLOW and _goes(change.document) and not _come_to(policies, change.document)[0] - known.held:
+                if verdict.effect is Effect.ALLOW and _goes(change.document) and not rules_of(policies, change.document)[0] - known.held:
                     found[(change.path, change.what)] = _fault(entry, change, verdict, read.place(change.path))
-    return Robustness(tuple(sorted(found.values())), {entry: len(inputs) for entry, inputs in allowed.items()}, tried)
+    return Robustness(tuple(sorted(found.values())), {entry: len(inputs) for entry, inputs in let.items()}, tried)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """An allowed input, the rules that held, and all that were come to."""
 
     document: Document
@@ -84,17 +84,17 @@ class _Read:
         return Fault(best.file, best.line, "") if best is not None else Fault(str(self._folder.path), 1, "")
 
 
-def _allowed(policies: Policies, documents: Sequence[Document], entry: str) -> list[_Known]:
+def allowed_inputs(policies: Policies, documents: Sequence[Document], entry: str) -> list[Known]:
     """A few of each kind, the kinds being told apart by what held."""
     asked = [each for each in documents if each.get("entry") == entry and _goes(each)]
     verdicts = policies.verdicts(asked)
-    kinds: dict[frozenset[Definition], list[_Known]] = {}
+    kinds: dict[frozenset[Definition], list[Known]] = {}
     for document, verdict in zip(asked, verdicts, strict=True):
         if verdict.effect is Effect.ALLOW:
-            held, come_to = _come_to(policies, document)
+            held, come_to = rules_of(policies, document)
             alike = kinds.setdefault(held, [])
             if len(alike) < ALIKE:
-                alike.append(_Known(document, held, come_to))
+                alike.append(Known(document, held, come_to))
     return [each for alike in kinds.values() for each in alike]
 
 
@@ -103,7 +103,7 @@ def _goes(document: Document) -> bool:
     return document.get("entry") == "admission" or document.get("route") is not None
 
 
-def _come_to(policies: Policies, document: Document) -> tuple[frozenset[Definition], frozenset[Definition]]:
+def rules_of(policies: Policies, document: Document) -> tuple[frozenset[Definition], frozenset[Definition]]:
     explained = policies.explain(document)
     held = frozenset(each.definition for found in explained for each in found.held)
     return held, held.union(*(found.not_held for found in explained))
@@ -116,7 +116,7 @@ def _fault(entry: str, change: _Change, verdict: Verdict, place: Fault) -> Fault
     return Fault(place.file, place.line, sentence)
 
 
-def _changes(known: _Known, read: _Read) -> Iterator[_Change]:
+def _changes(known: Known, read: _Read) -> Iterator[_Change]:
     document = known.document
     for path in read.by(known.come_to):
         lacking = without(document, path)

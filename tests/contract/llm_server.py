@@ -18,7 +18,7 @@ MODEL = "small-1b@2026-11"
 
 @dataclass
 class LlmServer:
-    """`content` is what the model writes. The rest is how the server misbehaves."""
+    """`content` is what the model writes, `answered` how often it began to answer. The rest is how the server misbehaves."""
 
     content: str | None = '{"choice": "A"}'
     model: str | None = MODEL
@@ -32,6 +32,7 @@ class LlmServer:
     usage: Any = field(default_factory=lambda: {"prompt_tokens": 120, "completion_tokens": 8, "total_tokens": 128})
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    answered: int = 0
     arrived: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     sent_headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -52,6 +53,7 @@ class LlmServer:
         self.arrived.put_nowait(None)
         self.sent_headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
         await asyncio.sleep(self.delay_s)
+        self.answered += 1
         headers = [(b"content-type", b"application/json"), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self._answer(asked) if self.raw is None else self.raw, "more_body": self.endless})

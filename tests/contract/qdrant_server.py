@@ -97,6 +97,7 @@ class QdrantServer(LlmServer):
         rest = f"/{rest}" if rest else ""
         self.calls.append((scope["method"], rest, body))
         await asyncio.sleep(self.delay_s)
+        self.answered += 1
         status, answer = await self._answered(scope["method"], name, rest, body)
         headers = [(b"content-type", b"application/json"), *self.headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -190,10 +189,10 @@ def test_a_loop_that_stands_still_keeps_nobody_waiting(server: EmbeddingsServer,
     """A text's vector is late where nothing that could ask for it runs, and is not asked for later on."""
     monkeypatch.setattr("adapters.litellm_encoder.GRACE_S", 0.1)
     encoding = encoder(server, deadline="100ms")
-    before, began = len(server.asked), time.monotonic()
-    with standing_still():
+    before = len(server.asked)
+    with standing_still() as stands:
         assert failure(encoding) == "encoder_late"
-        assert time.monotonic() - began < 5
+        assert stands()
     encoder(server)  # asks for one vector
     assert len(server.asked) == before + 1
 
@@ -201,21 +200,18 @@ def test_a_loop_that_stands_still_keeps_nobody_waiting(server: EmbeddingsServer,
 def test_a_late_answer_is_none(server: EmbeddingsServer) -> None:
     """The deadline for one text ends the call, that of a batch is longer."""
     encoding = encoder(server, deadline="200ms")
-    server.delay_s = NEVER_S
-    began = time.monotonic()
+    server.delay_s, before = NEVER_S, server.answered
     assert failure(encoding) == "encoder_late"
-    assert time.monotonic() - began < NEVER_S / 2
+    assert server.answered == before
     server.delay_s = 1.0
     encoding.encode(["stop it"])
 
 
 def test_no_more_of_a_response_is_read_than_vectors_may_need(server: EmbeddingsServer) -> None:
-    """A response that never ends is given up long before the deadline."""
+    """A response that never ends is given up before the deadline, after which it would be late."""
     encoding = encoder(server, deadline="1m")
     server.endless = True
-    began = time.monotonic()
     assert failure(encoding) == "encoder_unavailable"
-    assert time.monotonic() - began < 30
 
 
 def test_a_redirect_takes_neither_text_nor_key_elsewhere(server: EmbeddingsServer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from tests.contract.message_promises import Case, Promises, asked, whole
 from tests.contract.redis_nodes import node, sent
 from tests.needs import needs
 from tests.redis_server import RedisServer
+
+NEVER_S = 60.0  # until an answer that nobody waits for
 
 needs("litellm", "run `make test`")
 
@@ -205,16 +206,16 @@ async def test_what_a_status_means(server: LlmServer, status: int, code: str, fi
 
 
 async def test_a_server_that_is_slow_endless_or_away_is_bounded(server: LlmServer) -> None:
-    server.delay_s = 60
+    """By its time-out, and by the most that is read of an answer: one that never ends is given up before the time-out."""
+    server.delay_s = NEVER_S
     made = await opened(server.url, timeout="300ms")
-    started = time.monotonic()
-    assert (await refused(made)).code == "upstream_timeout"
+    async with asyncio.timeout(NEVER_S / 2):
+        assert (await refused(made)).code == "upstream_timeout"
     await made.close()
     server.delay_s, server.endless = 0, True
-    endless = await opened(server.url, timeout="20s")
+    endless = await opened(server.url, timeout="1m")
     assert (await refused(endless)).code == "upstream_unavailable"
     await endless.close()
-    assert time.monotonic() - started < 20
     away = await opened("http://127.0.0.1:9/v1")
     assert (await refused(away)).code == "upstream_unavailable"
     with pytest.raises(DestinationError):

@@ -216,12 +216,11 @@ async def test_credentials_that_are_refused_or_do_not_suffice_are_told_apart_fro
         login = {"user": "lockgate", "retries": {"attempts": 1}, "subject": "orders.{{ body.to }}"}
         async with ready(server, password="wrong", **login) as made:
             assert (await refused(made, b'{"to":"allowed"}')).code == "upstream_denied"
-        async with ready(server, password="right", **login) as made:
+        async with ready(server, password="right", timeout="5m", **login) as made:
             await made.send(asked(b'{"to":"allowed"}'))
-            began = time.monotonic()
-            error = await refused(made, b'{"to":"secret"}')
+            async with asyncio.timeout(60):  # the time-out would be the other way to hear of it
+                error = await refused(made, b'{"to":"secret"}')
             assert (error.code, error.sent) == ("upstream_denied", False)
-            assert time.monotonic() - began < 5.0  # the time-out would be the other way to hear of it
             await made.send(asked(b'{"to":"allowed"}'))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -176,20 +175,19 @@ def test_a_server_that_went_away_is_unavailable(artefact: Artefact) -> None:
 def test_an_answer_that_comes_too_late_is_none(server: QdrantServer, artefact: Artefact) -> None:
     """The deadline for one question ends it."""
     asking = ready(server, artefact, deadline="150ms")
-    server.delay_s = NEVER_S
-    began = time.monotonic()
+    server.delay_s, before = NEVER_S, server.answered
     assert failure(lambda: asking.nearest(vector(), 0)) == "index_late"
-    assert time.monotonic() - began < NEVER_S / 2
+    assert server.answered == before
 
 
 def test_a_loop_that_stands_still_keeps_nobody_waiting(server: QdrantServer, artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks is told that the answer is late, and what was given up is not asked later on."""
     monkeypatch.setattr("adapters.qdrant_index.GRACE_S", 0.1)
     asking = ready(server, artefact, deadline="100ms", failures=1)
-    before, began = len(server.calls), time.monotonic()
-    with standing_still():
+    before = len(server.calls)
+    with standing_still() as stands:
         assert failure(lambda: asking.nearest(vector(), 0)) == "index_late"
-        assert time.monotonic() - began < 5
+        assert stands()
     assert index(server, artefact).nearest(vector(), 0) == pytest.approx(artefact.index.nearest(vector(), 0), abs=1e-5)
     assert len(server.calls) == before + 1
 
@@ -214,22 +212,20 @@ def test_a_question_that_is_given_up_under_way_leaves_the_circuit_whole(
 def test_closing_waits_for_nobody(server: QdrantServer, artefact: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes to an end where the loop stands still, and from then on nothing is asked, whether or not a connection is left."""
     monkeypatch.setattr("adapters.qdrant_index.CLOSING_S", 0.1)
-    asking, began = ready(server, artefact), time.monotonic()
-    with standing_still():
+    asking = ready(server, artefact)
+    with standing_still() as stands:
         asking.close()
-        assert time.monotonic() - began < 5
+        assert stands()
     before = len(server.calls)
     assert failure(lambda: asking.nearest(vector(), 0)) == "index_unavailable"
     assert len(server.calls) == before
 
 
 def test_no_more_of_a_response_is_read_than_an_answer_needs(server: QdrantServer, artefact: Artefact) -> None:
-    """A response that never ends is given up long before the deadline."""
+    """A response that never ends is given up before the deadline, after which it would be late."""
     asking = ready(server, artefact, deadline="1m")
     server.endless = True
-    began = time.monotonic()
     assert failure(lambda: asking.nearest(vector(), 0)) == "index_unavailable"
-    assert time.monotonic() - began < 30
 
 
 def test_a_redirect_takes_neither_vector_nor_key_elsewhere(server: QdrantServer, artefact: Artefact) -> None:

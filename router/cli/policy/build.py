@@ -26,7 +26,9 @@ from router.durable import replace
 from router.errors import BundleError, ConfigError
 from router.library import adopt
 from router.library_settings import faults_of
-from router.policy.folder import library_of
+from router.policy.evaluating import Policies
+from router.policy.folder import PolicyFolder, library_of
+from router.policy.unseen import unseen_faults
 
 NOT_BUILT = 1
 
@@ -69,7 +71,7 @@ def build(
     as_json: bool,
 ) -> int:
     """Build a bundle from a folder of policies. With --sign its tests are run first, in the embedded engine and in OPA, and it says that
-    they passed.
+    they passed. Nothing is signed by which a request passes because a signal was not found that could not be computed.
 
     OPA is the server or the program that is named, or else what is here: `opa` on the path, or its engine as a Python package. Where the
     two engines differ about a test, nothing is signed. Without any OPA the bundle says that its tests ran in the embedded engine only.
@@ -92,6 +94,8 @@ def build(
     if differing:
         _report(differing, as_json)
         return NOT_BUILT
+    if signing is not None:
+        _refuse_unseen(folder, sources)
     attestation = _attestation(sources, passed, in_opa) if passed else None
     files = assemble(sources, revision or sources.digest[:12], sequence or int(time.time()), roots, attestation, signing)
     packed = pack(files)
@@ -105,6 +109,14 @@ def build(
         click.echo(f"{out}: revision {bundle.revision}, sequence {bundle.sequence}, digest {bundle.digest}")
         click.echo(_said(signing, attestation))
     return 0
+
+
+def _refuse_unseen(folder: Path, sources: Sources) -> None:
+    """Raises ConfigError. No option signs it all the same: a rule that holds while signals are unknown says so where all see it."""
+    data = sources.data if "lockgate" in sources.data else {}
+    found = PolicyFolder(folder, sources.policies, sources.tests, data, os.fspath(folder / DATA[1]))
+    if faults := unseen_faults(found, Policies(found)):
+        raise ConfigError(*map(str, faults))
 
 
 def _adopting(sources: Sources, names: Sequence[str]) -> Sources:

@@ -13,6 +13,7 @@ from router.policy.evaluating import Policies
 from router.policy.folder import find
 from router.policy.inputs import generated, recorded
 from router.policy.robust import check_robust
+from router.policy.unseen import unseen_faults
 
 FAULTY = 1
 
@@ -33,14 +34,18 @@ def check(
 ) -> int:
     """Check the policies in FOLDER, or else the workspace's.
 
-    They must compile, use nothing but what the embedded engine answers as OPA does, and read nothing of the input that is never there.
+    They must compile, use nothing but what the embedded engine answers as OPA does, read nothing of the input that is never there, and let
+    nothing pass because a signal was not found that could not be computed.
     The exit status is 1 when there is a fault.
     """
     found = find(folder, config, data)
     checked = check_folder(found, complete=not rules_only)
-    if robust and not checked.faults:
-        documents = recorded(inputs) if inputs is not None else generated(found)
-        checked = Checked(check_robust(found, Policies(found), documents).faults, checked.warnings)
+    if not checked.faults and not rules_only:
+        policies, documents = Policies(found), recorded(inputs) if inputs is not None else None
+        faults = set(unseen_faults(found, policies, documents))
+        if robust:
+            faults |= set(check_robust(found, policies, documents if documents is not None else generated(found)).faults)
+        checked = Checked(tuple(sorted(faults)), checked.warnings)
     failed = bool(checked.faults or (strict and checked.warnings))
     if as_json:
         print_json({"ok": not failed, "faults": faults_json(checked.faults), "warnings": faults_json(checked.warnings)})

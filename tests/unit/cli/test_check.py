@@ -65,6 +65,17 @@ def test_a_faulty_policy_has_its_line(workspace: Path, capsys: Out) -> None:
     assert capsys.readouterr().out.startswith("policies/broken.rego:")
 
 
+def test_what_passes_because_nobody_could_look_is_a_warning(workspace: Path, capsys: Out) -> None:
+    """The policies load, and whoever brings them in by a rollout or a signed bundle would be refused."""
+    change(workspace / "policies" / "lockgate" / "decision.rego", "input.signals.unknown == []", "input.signals.findings != null")
+    rule = workspace / "policies" / "lockgate" / "rules" / "signals" / "unknown" / "unknown.rego"
+    change(rule, "\tseen.signals.unknown == []\n", "")
+    assert run(["check", "--config", str(workspace)]) == 0
+    assert "would stop passes (rbac.granted) also where input.signals.unknown has 'injection'" in capsys.readouterr().out
+    assert run(["check", "--json", "--config", str(workspace)]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"][0]["line"] > 0
+
+
 def test_files_that_serving_needs_are_looked_for(workspace: Path, capsys: Out) -> None:
     """Key sets and certificates that are not there are faults of the lines that name them."""
     jwt = "identity:\n  jwt: [{issuer: a, audience: b, jwks: {file: keys.json}}]\ncontrol: {tls: {certificate: a.pem, key: b.pem}}\n"

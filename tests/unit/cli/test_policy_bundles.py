@@ -77,6 +77,22 @@ def test_without_tests_there_is_no_attestation(folder: Path, capsys: pytest.Capt
     assert (status, said["code"]) == (1, "bundle_untested")
 
 
+def test_what_passes_because_nobody_could_look_is_not_signed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Though it loads, and though its tests pass; unsigned it can be built, to be looked at."""
+    allow = '{"effect": "allow", "reasons": [{"code": "a.b"}]}'
+    careless = f"package lockgate.decision\n\nresult := {allow} if {{\n\tnot input.signals.findings.injection\n}}\n"
+    (folder / "policies/lockgate/decision.rego").write_text(careless)
+    (folder / "policies/lockgate/decision_test.rego").write_text(
+        "package lockgate.decision_test\n\nimport data.lockgate.decision\n\n"
+        'test_allow if decision.result.effect == "allow" with input as {"signals": {"findings": {}}}\n'
+    )
+    assert built("--sign", "k.pem") == 2
+    assert "decision.rego:4: A request that a finding of the kind 'injection' would stop passes (a.b)" in capsys.readouterr().err
+    assert not (folder / "b.tar.gz").exists()
+    assert built() == 0
+    assert run(["policy", "check", "policies"]) == 1
+
+
 def test_what_the_engine_refuses_is_not_built(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By file and line, as it would be refused at load."""
     (folder / "policies/lockgate/more.rego").write_text('package lockgate.more\n\nx := http.send({"url": "a"})\n')
