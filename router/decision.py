@@ -75,15 +75,13 @@ ANONYMOUS = Subject(id="anonymous", type="anonymous")
 @quickly_made
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """W3C trace context: `trace_id` 32 hex, `span_id` 16 hex (ours), `parent_id` the caller's span if there was one. `foreign`: the trace
-    is one that a caller chose, whose 24 bytes may say anything, and not ours or a trusted peer's."""
+    """W3C trace context: `trace_id` 32 hex, `span_id` 16 hex (ours), `parent_id` the caller's span if there was one."""
 
     trace_id: str
     span_id: str
     sampled: bool = False
     state: str = ""
     parent_id: str | None = None
-    foreign: bool = False
 
 
 @quickly_made

@@ -204,8 +204,7 @@ def trace_context(traceparent: bytes | None, headers: Headers, sample: bool, tru
     if len(parts) < 4 or parts[0] == "ff" or (parts[0] == "00" and len(parts) != 4) or not _ids_valid(parts):
         return TraceContext(fresh[16:], span_id, sample)
     state = ",".join(value.decode("latin-1") for name, value in headers if name == b"tracestate")
-    sampled = bool(int(parts[3][:2], 16) & 1) if trusted else sample
-    return TraceContext(parts[1], span_id, sampled, state[:512], parts[2], foreign=not trusted)
+    return TraceContext(parts[1], span_id, bool(int(parts[3][:2], 16) & 1) if trusted else sample, state[:512], parts[2])
 
 
 def _ids_valid(parts: Sequence[str]) -> bool:

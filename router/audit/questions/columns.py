@@ -55,7 +55,7 @@ _ALL = (
     _column("time", K.TIME, "when it was recorded"),
     _column("kind", K.WORD, "decision, outcome, review, system, evidence; unreadable where the leaf is damaged"),
     _column("decision_id", K.ID, "the decision that it belongs to"),
-    _column("trace_id", K.ID, "W3C trace id, 32 hex digits, where Lockgate or a trusted proxy began the trace", "i"),
+    _column("trace_id", K.ID, "W3C trace id, 32 hex digits", "i"),
     _column("request_id", K.ID, "the request's id", "i"),
     _column("key_id", K.ID, "key of the person it is about or by; `--subject` asks for it by name"),
     _column("intent", K.WORD, "the accepted or likeliest intent", "i"),

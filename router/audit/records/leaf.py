@@ -75,12 +75,7 @@ def request_fields(request: Request) -> Fields:
         "body": body_fields(request.body),
         "trace": None
         if trace is None
-        else {
-            "trace_id": None if trace.foreign else trace.trace_id,
-            "span_id": trace.span_id,
-            "parent_id": None if trace.foreign else trace.parent_id,
-            "sampled": trace.sampled,
-        },
+        else {"trace_id": trace.trace_id, "span_id": trace.span_id, "parent_id": trace.parent_id, "sampled": trace.sampled},
     }
 
 

@@ -50,7 +50,6 @@ def _request(request: Request) -> dict[str, str | None]:
         "earlier": as_text([[each.text, each.intent, list(each.offered)] for each in request.earlier]) if request.earlier else "",
         "event": as_text({"source": source.source, "id": source.id}) if source else "",
         "trace_state": trace.state if trace else "",
-        "trace_parent": f"{trace.trace_id}-{trace.parent_id}" if trace and trace.foreign else "",
     }
 
 

@@ -41,20 +41,6 @@ def test_nothing_personal_enters_a_decision_leaf() -> None:
         assert secret in personal or secret == "cd" * 32
 
 
-def test_a_trace_that_a_caller_chose_is_sealed() -> None:
-    """Its ids hold 24 bytes of anybody's: an account's number, or what leads to the person in other systems after an erasure."""
-    assert REQUEST.trace is not None
-    told = replace(DECISION, request=replace(REQUEST, trace=replace(REQUEST.trace, foreign=True)))
-    entry = decision_entry(told, POLICY_INPUT, KEY_ID, KEY)
-    ids = ("a1" * 16, "c3" * 8)
-    assert not any(each.encode() in entry.leaf for each in ids)
-    assert orjson.loads(entry.leaf)["request"]["trace"] == {"trace_id": None, "span_id": "b2" * 8, "parent_id": None, "sampled": True}
-    assert open_personal(entry, KEY)["trace_parent"] == "-".join(ids)
-    ours = decision_entry(DECISION, POLICY_INPUT, KEY_ID, KEY)
-    assert orjson.loads(ours.leaf)["request"]["trace"]["trace_id"] == ids[0]
-    assert "trace_parent" not in open_personal(ours, KEY)
-
-
 def test_a_decision_leaf_is_canonical_and_says_what_was_decided() -> None:
     """Intent, confidence, reason code, route and digests can be read without any key."""
     entry = decision_entry(DECISION, POLICY_INPUT, KEY_ID, KEY)

@@ -246,13 +246,6 @@ def test_a_callers_trace_goes_on() -> None:
     assert trace.span_id != trace.parent_id
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_whose_a_trace_is_is_known(trusted: bool) -> None:
-    """A stranger may have chosen its ids, and written into them what they like."""
-    assert trace_context(PARENT.encode(), [], False, trusted).foreign is not trusted
-    assert not trace_context(None, [], False, trusted).foreign
-
-
 @pytest.mark.parametrize(
     "parent",
     [
