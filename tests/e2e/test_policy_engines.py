@@ -64,16 +64,12 @@ def test_a_second_engine_that_differs_changes_no_verdict_and_is_known(tmp_path: 
         assert [answer.status for answer in answers] == [200] * 3
         until(lambda: lockgate.system("policy_difference"), "the difference was recorded")
         (found,) = lockgate.system("policy_difference")
-        assert (found["decision_id"], found["entry"], found["effect"], found["second_effect"]) == (
-            answers[0].decision,
-            "decision",
-            "allow",
-            "deny",
-        )
+        assert found["decision_id"] in [answer.decision for answer in answers]  # the others are counted; which is compared first is chance
+        assert (found["entry"], found["effect"], found["second_effect"]) == ("decision", "allow", "deny")
         assert (found["engine"], found["second_engine"]) == ("embedded", "opa")
         until(lambda: 'lockgate_policy_compared_total{result="different",worker="0"} 3.0' in metrics(lockgate), "all were counted")
         assert 'lockgate_policy_compared_total{result="same",worker="0"} 3.0' in metrics(lockgate)
-        assert f"differ in effect, reasons on decision {answers[0].decision}" in lockgate.process.said
+        assert f"differ in effect, reasons on decision {found['decision_id']}" in lockgate.process.said
 
 
 @pytest.mark.slow
