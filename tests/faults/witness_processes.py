@@ -24,13 +24,15 @@ class RunningWitness:
     port: int
 
     def start(self) -> None:
+        """Returns when it answers and has said its line, which it does after it answers."""
+        said = len(self._lines())
         self.process.start()
-        until(lambda: self._listens(), f"the witness listened; it said:\n{self.process.said}")
+        until(lambda: self._listens() and len(self._lines()) > said, "the witness listened and said its line")
 
     @property
     def line(self) -> str:
         """What it printed for policy files."""
-        return next(line for line in reversed(self.process.said.splitlines()) if line.startswith("witness "))
+        return self._lines()[-1].rstrip()
 
     @property
     def verifier(self) -> CosignatureVerifier:
@@ -49,6 +51,11 @@ class RunningWitness:
             return response.status, response.headers.get("content-type", ""), response.read().decode()
         finally:
             connection.close()
+
+    def _lines(self) -> list[str]:
+        if not self.process.log.exists():
+            return []
+        return [line for line in self.process.said.splitlines(keepends=True) if line.startswith("witness ") and line.endswith("\n")]
 
     def _listens(self) -> bool:
         if self.process.ended is not None:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from adapters.witness_state_file import WitnessStateFile
@@ -23,4 +24,4 @@ class Dying(WitnessStateFile):
 
 
 if __name__ == "__main__":
-    asyncio.run(WitnessProcess(read_witness(Path(sys.argv[1])), print, remember=Dying).run())
+    asyncio.run(WitnessProcess(read_witness(Path(sys.argv[1])), partial(print, flush=True), remember=Dying).run())
