@@ -16,6 +16,7 @@ config_option = click.option(
     default=Path("lockgate.yaml"),
     show_default=True,
     envvar="LOCKGATE_CONFIG",
+    show_envvar=True,
     help="The configuration file, or the folder that has it.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

@@ -33,7 +33,9 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@click.option("--state", type=click.Choice(["pending", "dead", "any"]), default="any", show_default=True)
+@click.option(
+    "--state", type=click.Choice(["pending", "dead", "any"]), default="any", show_default=True, help="Only these; dead: given up."
+)
 @connected
 def list_deliveries(state: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """List deliveries that wait or were given up, in the order of their decisions."""

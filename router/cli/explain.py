@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from router.cli.common import config_option
 from router.decision import ANONYMOUS, Decision, Request, Subject
 from router.decision_json import decision_document, earlier_tiers
 from router.earlier_tiers import why_not
@@ -29,9 +30,7 @@ BAR = 24
 @click.option("--method", default="POST", show_default=True, help="HTTP method.")
 @click.option("--path", default="/", show_default=True, help="Path.")
 @click.option("--body", help="JSON body instead of TEXT.")
-@click.option(
-    "--config", "-c", type=click.Path(path_type=Path), default=Path("lockgate.yaml"), show_default=True, help="The configuration."
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 def explain(
     text: str | None,

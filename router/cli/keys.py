@@ -57,10 +57,17 @@ def keys() -> None:
 @placed
 @click.option("--name", default="", help="What the key is for; the subject when left out.")
 @click.option("--subject", required=True, help="Id of whom the key speaks for.")
-@click.option("--type", "kind", type=click.Choice(["user", "service"]), default="user", show_default=True)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["user", "service"]),
+    default="user",
+    show_default=True,
+    help="What policies see as the subject's type.",
+)
 @click.option("--role", "roles", multiple=True, help=f"May be repeated. In the control API: {', '.join(ROLES)}.")
 @click.option("--group", "groups", multiple=True, help="May be repeated.")
-@click.option("--tenant", default=None)
+@click.option("--tenant", default=None, help="The subject's tenant.")
 @click.option(
     "--scope", "scopes", multiple=True, default=("gateway",), show_default=True, help=f"May be repeated: {', '.join(sorted(SCOPES))}."
 )

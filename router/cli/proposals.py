@@ -56,7 +56,14 @@ def show(proposal_id: str, config: Path, url: str | None, key: str, as_json: boo
 
 
 @proposals.command()
-@click.option("--type", "kind", type=click.Choice([each.value for each in Type]), default=Type.NEW_EXAMPLES.value, show_default=True)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice([each.value for each in Type]),
+    default=Type.NEW_EXAMPLES.value,
+    show_default=True,
+    help="What it changes.",
+)
 @click.option("--intent", help="Only this intent; for a new one, its name.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Of a threshold.")
 @click.option("--route", help="Where the intent is to go.")

@@ -44,7 +44,9 @@ def review() -> None:
 
 
 @review.command("list")
-@click.option("--state", type=click.Choice([OPEN, *(each.value for each in State), "any"]), default=OPEN, show_default=True)
+@click.option(
+    "--state", type=click.Choice([OPEN, *(each.value for each in State), "any"]), default=OPEN, show_default=True, help="Only these."
+)
 @connected
 def list_reviews(state: str, config: Path, url: str | None, key: str, as_json: bool) -> None:
     """List held requests, oldest first."""

@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from router.catalog import Catalog
+from router.cli.command_reference import command_reference
 from router.cli.reference import reference
 from router.config import AuditConfig, ClassifierConfig, Config, NodesConfig, PolicyConfig, SignalsConfig
 from router.config.events import EventsConfig, EventSource
@@ -55,9 +56,17 @@ def reference_files(registry: Registry = ADAPTERS) -> dict[str, str]:
         "config.schema.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
         "catalog.schema.json": json.dumps(catalog, indent=2, ensure_ascii=False) + "\n",
         "configuration.md": reference(config, catalog),
+        "commands.md": command_reference(_root(), "lockgate"),
         "../policy-library.md": page(),
         "../../policies/control/data.yaml": roles_document(),
     }
+
+
+def _root() -> click.Command:
+    """Imported late: this module is one of its commands."""
+    from router.cli.main import lockgate
+
+    return lockgate
 
 
 class _Generator(GenerateJsonSchema):

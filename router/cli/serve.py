@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from router.cli.common import config_option
 from router.processes.control import ControlProcess, Started
 from router.processes.stopping import STOP_S
 from router.processes.training import Progress
@@ -23,9 +24,7 @@ UNSTOPPED = 1
 
 
 @click.command()
-@click.option(
-    "--config", "-c", type=click.Path(path_type=Path), default=Path("lockgate.yaml"), show_default=True, help="The configuration."
-)
+@config_option
 @click.option("--workers", "-w", type=click.IntRange(1, 256), help="Worker processes, instead of the configuration's number.")
 @click.option(
     "--log", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of log lines before workers start."

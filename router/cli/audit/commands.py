@@ -50,7 +50,7 @@ def audit() -> None:
 @filters
 @click.option("--limit", type=click.IntRange(1), help="At most so many rows. A table shows 50 when left out, JSON shows all.")
 @click.option("--cursor", type=click.IntRange(0), help="Continue after this record, as the end of a page says.")
-@click.option("--oldest-first", is_flag=True)
+@click.option("--oldest-first", is_flag=True, help="In the order of the ledger; the newest first when left out.")
 @click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="Write a proof that the answer is whole to this file.")
 @columns_option
 @personal_option

@@ -28,7 +28,7 @@ FORMATS = ("cloudevents", "csv", "jsonl", "ocsf", "parquet")
 
 @click.command("export")
 @filters
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What reads it.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file; one that is there is not replaced.")
 @personal_option
 @state_option

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 STARTER = ROOT / "router" / "cli" / "starter"
 
 
-@pytest.mark.parametrize("name", ["config.schema.json", "catalog.schema.json", "configuration.md"])
+@pytest.mark.parametrize("name", ["config.schema.json", "catalog.schema.json", "configuration.md", "commands.md"])
 def test_the_reference_is_up_to_date(name: str) -> None:
     """docs/reference is what the models say; `python -m router.cli.schema` writes it again."""
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == reference_files()[name]
