@@ -29,7 +29,7 @@ STALE_S = 5.0
 _CHANGED = f"SELECT {COLUMNS}, change FROM api_keys WHERE change >= %s ORDER BY change"  # noqa: S608  # a constant
 _NEXT = "SELECT coalesce(max(change), 0) + 1 FROM api_keys"
 _ADD = f"INSERT INTO api_keys ({COLUMNS}, change) SELECT %s, %b, %s, %s, %s, %s, %s, %s, %s, ({_NEXT}) ON CONFLICT (id) DO NOTHING"
-_REVOKE = f"UPDATE api_keys SET revoked_ns = %s, change = ({_NEXT}) WHERE id = %s AND revoked_ns IS NULL"  # noqa: S608
+_REVOKE = f"UPDATE api_keys SET revoked_ns = %s, change = ({_NEXT}) WHERE id = %s AND revoked_ns IS NULL"  # noqa: S608 - names of ours
 
 
 class PostgresApiKeys:

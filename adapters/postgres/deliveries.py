@@ -40,7 +40,7 @@ _NEXT = (
     " (SELECT min(number) FROM deliveries WHERE lane = named.lane AND lane <> '' AND NOT dead) FROM unnest(%b::bytea[]) AS named(lane))"
 )
 _LEASE = (
-    "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM (SELECT number,"  # noqa: S608
+    "UPDATE deliveries SET owner = %s, leased_ns = %s, ready_ns = %s WHERE number IN (SELECT number FROM (SELECT number,"  # noqa: S608 - names of ours
     " size, sum(size) OVER (ORDER BY ready_ns, number) AS total FROM (SELECT number, ready_ns, length(sealed) AS size FROM deliveries d"
     f" WHERE NOT dead AND ready_ns <= %s AND {_HEAD} ORDER BY ready_ns LIMIT %s FOR UPDATE SKIP LOCKED) AS due) AS summed"
     f" WHERE total = size OR total <= {MOST_BYTES}) RETURNING number, {COLUMNS}"
@@ -131,7 +131,7 @@ def pending(rows: Rows) -> Pending:
 def page(rows: Rows, after: int, limit: int, *, dead: bool | None, tenant: str | None) -> list[Waiting]:
     whose, named = ("", ()) if tenant is None else (" AND tenant = %s", (tenant_text(tenant),))
     chosen = "" if dead is None else " AND dead" if dead else " AND NOT dead"  # written out, so that the index of these fits
-    sql = f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE number > %s{whose}{chosen} ORDER BY number LIMIT %s"  # noqa: S608
+    sql = f"SELECT number, dead, {COLUMNS} FROM deliveries WHERE number > %s{whose}{chosen} ORDER BY number LIMIT %s"  # noqa: S608 - names of ours
     found = rows(sql, (after, *named, limit))
     return [Waiting(number, gone, delivery_from(row)) for number, gone, *row in found]
 

@@ -18,7 +18,7 @@ _MARKS = ", ".join([*["%s"] * COLUMNS.count(","), "%b"])  # what is sealed comes
 _OURS = "WHERE id = %s AND owner = %s AND result = '' RETURNING id"
 _ADD = f"INSERT INTO review_notices ({COLUMNS}) VALUES ({_MARKS}) ON CONFLICT DO NOTHING"  # noqa: S608  # constants
 _LEASE = (
-    "UPDATE review_notices SET owner = %s, leased_ns = %s WHERE id IN (SELECT id FROM review_notices WHERE result = ''"  # noqa: S608
+    "UPDATE review_notices SET owner = %s, leased_ns = %s WHERE id IN (SELECT id FROM review_notices WHERE result = ''"  # noqa: S608 - names of ours
     f" AND due_ns <= %s AND leased_ns <= %s ORDER BY due_ns LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
 )
 
@@ -58,7 +58,7 @@ class NoticeTable(KeptTables):
         return NoticesStanding(waiting, oldest_ns or 0)
 
     def rests(self, due_ns: int, after: str, limit: int) -> list[Notice]:
-        statement = f"SELECT {COLUMNS} FROM review_notices WHERE result = '' AND due_ns = %s AND id > %s ORDER BY id LIMIT %s"  # noqa: S608
+        statement = f"SELECT {COLUMNS} FROM review_notices WHERE result = '' AND due_ns = %s AND id > %s ORDER BY id LIMIT %s"  # noqa: S608 - names of ours
         rows = self._run(lambda connection: connection.rows(statement, (due_ns, after, limit)))
         return [Notice(*row) for row in rows]
 

@@ -57,7 +57,7 @@ def put_in_place(server: Server, new: Server, name: str) -> str:
             connection.execute("LOCK TABLE turn IN ACCESS EXCLUSIVE MODE")  # nobody's batch is under way
             connection.execute(f'CREATE SCHEMA "{kept}"')
             connection.execute(f'CREATE TABLE "{kept}".meta (LIKE meta INCLUDING ALL)')
-            connection.execute(f'INSERT INTO "{kept}".meta SELECT * FROM meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
+            connection.execute(f'INSERT INTO "{kept}".meta SELECT * FROM meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608 - names of ours
             for table in TABLES:
                 _move(connection, table, server.schema, kept)
                 _move(connection, table, new.schema, server.schema)
@@ -67,7 +67,7 @@ def put_in_place(server: Server, new: Server, name: str) -> str:
             for step in TENANTS:  # what stays may be as an earlier release made it
                 connection.execute(step)
             connection.execute("DELETE FROM meta WHERE name = ANY(%s)", (list(META),))
-            connection.execute(f'INSERT INTO meta SELECT * FROM "{new.schema}".meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608
+            connection.execute(f'INSERT INTO meta SELECT * FROM "{new.schema}".meta WHERE name = ANY(%s)', (list(META),))  # noqa: S608 - names of ours
             connection.execute(f'DROP SCHEMA "{new.schema}" CASCADE')
     except psycopg.errors.LockNotAvailable as error:
         message = f"The tables in {server} are in use, perhaps by an export, a backup or a node; end that, and give the command again."

@@ -15,8 +15,8 @@ from router.ports import Session, Which
 
 T = TypeVar("T")
 _SELECT = f"SELECT {COLUMNS} FROM sessions"  # noqa: S608  # constants here and below
-_INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ({','.join(['%s'] * PLACES)}) ON CONFLICT DO NOTHING"  # noqa: S608
-_FORGET = f"DELETE FROM sessions WHERE {FORGOTTEN.format('%s')}"  # noqa: S608
+_INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ({','.join(['%s'] * PLACES)}) ON CONFLICT DO NOTHING"  # noqa: S608 - names of ours
+_FORGET = f"DELETE FROM sessions WHERE {FORGOTTEN.format('%s')}"  # noqa: S608 - names of ours
 _BEYOND = f"{_SELECT} WHERE subject_id = %s AND expires_ns > 0 ORDER BY digest = %s DESC, created_ns DESC, digest DESC OFFSET %s"
 _SPEND = "INSERT INTO spent_marks (mark, until_ns) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 

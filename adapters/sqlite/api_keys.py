@@ -90,7 +90,7 @@ class SqliteApiKeys:
 
     def _load(self, key_id: str) -> ApiKey | None:
         with _translated():
-            row = self._connection().execute(f"SELECT {COLUMNS} FROM api_keys WHERE id = ?", (key_id,)).fetchone()  # noqa: S608
+            row = self._connection().execute(f"SELECT {COLUMNS} FROM api_keys WHERE id = ?", (key_id,)).fetchone()  # noqa: S608 - names of ours
             key = key_from(row) if row is not None else None
         if key is not None:
             if len(self._cache) >= CACHED:

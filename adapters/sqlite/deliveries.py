@@ -85,7 +85,7 @@ def answer(run: Any, key: bytes) -> bytes | None:
 def lease(run: Any, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Delivery]:
     """In a transaction of its own."""
     due = run(
-        f"SELECT number, length(sealed) FROM deliveries d WHERE dead = 0 AND ready_ns <= ? AND {_HEAD} ORDER BY ready_ns LIMIT ?",  # noqa: S608
+        f"SELECT number, length(sealed) FROM deliveries d WHERE dead = 0 AND ready_ns <= ? AND {_HEAD} ORDER BY ready_ns LIMIT ?",  # noqa: S608 - names of ours
         (now_ns, limit),
     )
     numbers = bounded(due)

@@ -84,7 +84,7 @@ class Ids:
         return found[0][0] if found else _UNKNOWN
 
     def value(self, name: str, code: int) -> str | None:
-        found = self._connection.execute(f"SELECT value FROM {name} WHERE code = ?", (code,))  # noqa: S608
+        found = self._connection.execute(f"SELECT value FROM {name} WHERE code = ?", (code,))  # noqa: S608 - names of ours
         return _long(found[0][0]) if found else None
 
     def codes(self, name: str, firsts: Mapping[str, int]) -> dict[str, int]:
@@ -93,11 +93,11 @@ class Ids:
         wanted, found = list(short), dict[str, int]()
         for start in range(0, len(wanted), _TOGETHER):
             some = wanted[start : start + _TOGETHER]
-            sql = f"SELECT value, code FROM {name} WHERE value IN ({','.join('?' * len(some))})"  # noqa: S608
+            sql = f"SELECT value, code FROM {name} WHERE value IN ({','.join('?' * len(some))})"  # noqa: S608 - names of ours
             found.update((short[value], code) for value, code in self._connection.execute(sql, some))
         fresh = {value: firsts[value] + 1 for value in firsts if value not in found}
         rows = [(fresh[value], kept) for kept, value in short.items() if value in fresh]
-        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", rows)  # noqa: S608
+        self._connection.execute_many(f"INSERT INTO {name} VALUES (?,?)", rows)  # noqa: S608 - names of ours
         return {**found, **fresh}
 
 

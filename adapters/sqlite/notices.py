@@ -43,7 +43,7 @@ class NoticeFile(KeptFile):
 
     def lease(self, owner: str, now_ns: int, until_ns: int, limit: int) -> list[Notice]:
         rows = self._open.execute(
-            "UPDATE notices SET owner = ?, leased_ns = ? WHERE id IN (SELECT id FROM notices WHERE result = '' AND due_ns <= ?"  # noqa: S608
+            "UPDATE notices SET owner = ?, leased_ns = ? WHERE id IN (SELECT id FROM notices WHERE result = '' AND due_ns <= ?"  # noqa: S608 - names of ours
             f" AND leased_ns <= ? ORDER BY due_ns LIMIT ?) RETURNING {COLUMNS}",
             (owner, until_ns, now_ns, now_ns, limit),
         )

@@ -142,7 +142,7 @@ class ReviewFile:
         own = " AND EXISTS (SELECT 1 FROM reviews WHERE reviews.id = history.id AND terms -> '$.tenant' = ?)" if tenant is not None else ""
         within = f"at_ns >= ? AND (at_ns, id) > (?, ?) AND at_ns < ? AND event IN ({_marks(events)}){own}"
         asked = (since_ns, since_ns, after, until_ns, *events, *([] if tenant is None else [tenant_text(tenant)]), limit)
-        places = self._open.execute(f"SELECT at_ns, id FROM history WHERE {within} ORDER BY at_ns, id LIMIT ?", asked)  # noqa: S608
+        places = self._open.execute(f"SELECT at_ns, id FROM history WHERE {within} ORDER BY at_ns, id LIMIT ?", asked)  # noqa: S608 - names of ours
         ids = [row[1] for row in places]
         return stepped_from(
             places, self._open.execute(f"{STEPPED} WHERE history.id IN ({_marks(ids)}) ORDER BY history.id, history.number", ids)

@@ -26,8 +26,8 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS spent (mark BLOB PRIMARY KEY, until_ns INTEGER NOT NULL) STRICT",
 )
 _SELECT = f"SELECT {COLUMNS} FROM sessions"  # noqa: S608  # constants here and below
-_INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ({','.join('?' * PLACES)})"  # noqa: S608
-_FORGET = f"DELETE FROM sessions WHERE {FORGOTTEN.format('?')}"  # noqa: S608
+_INSERT = f"INSERT INTO sessions ({COLUMNS}) VALUES ({','.join('?' * PLACES)})"  # noqa: S608 - names of ours
+_FORGET = f"DELETE FROM sessions WHERE {FORGOTTEN.format('?')}"  # noqa: S608 - names of ours
 _BEYOND = f"{_SELECT} WHERE subject_id = ? AND expires_ns > 0 ORDER BY digest = ? DESC, created_ns DESC, digest DESC LIMIT -1 OFFSET ?"
 
 

@@ -1,4 +1,4 @@
-"""`lockgate catalog lint`: what would make a catalog classify worse than it could, by file and line."""
+"""`lockgate catalog lint`: what would make a catalog classify worse than it could, by file and line. `replay` has a file of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from router.catalog_lint import Finding, HeldOutText, Linted, Severity, as_findings, intents_only, lint_words, opened, quoted
 from router.cli.bars import progress_bars
+from router.cli.catalog_replay import replay_command
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.utterances import Utterance
@@ -30,6 +31,9 @@ ORDER = list(STYLES)
 @click.group()
 def catalog() -> None:
     """Look after the catalog."""
+
+
+catalog.add_command(replay_command)
 
 
 @catalog.command()

@@ -9,9 +9,10 @@ from typing import Any
 from adapters.rego.embedded import trees
 from adapters.rego.syntax import read_module
 from router.decision import Verdict
+from router.flips import NONE, Groups, grouped
 from router.policy.evaluating import Policies, intent_of
 from router.policy.folder import PolicyFolder
-from router.policy.grouping import NONE, Groups, codes_between, grouped, places
+from router.policy.grouping import codes_between, places
 from router.policy.inputs import Document
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"

@@ -1,26 +1,12 @@
-"""Who is judged otherwise, and by which rules: what comparing two folders and replaying recorded decisions both tell."""
+"""The reasons that policy gives anew or no longer, and the rules behind them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from router.decision import Reason
+from router.flips import NONE
 from router.policy.evaluating import Cause
-
-NONE = "-"
-Groups = dict[str, dict[str, dict[str, int]]]
-"""By group (`intent`, `tenant`, `rule`, …) and name in it: how many flip from what to what."""
-
-
-def grouped(groups: Iterable[str], flips: Iterable[tuple[Mapping[str, Sequence[str]], str]]) -> Groups:
-    """`flips`: the names that each has in these groups, and what flips to what, such as `allow → deny`."""
-    found: dict[str, dict[str, Counter[str]]] = {group: {} for group in groups}
-    for names, what in flips:
-        for group, below in found.items():
-            for name in names[group]:
-                below.setdefault(name, Counter())[what] += 1
-    return {group: {name: dict(counts) for name, counts in sorted(names.items())} for group, names in found.items()}
 
 
 def codes_between(before: Iterable[str], after: Iterable[str]) -> list[str]:

@@ -17,8 +17,9 @@ import orjson
 
 from router.audit.questions.query import Found
 from router.decision import Effect, Verdict
+from router.flips import NONE, Groups, grouped
 from router.policy.evaluating import ENTRIES, Policies
-from router.policy.grouping import NONE, Groups, codes_between, grouped, places
+from router.policy.grouping import codes_between, places
 
 ADDED = frozenset(
     {

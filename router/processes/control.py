@@ -181,7 +181,7 @@ class ControlProcess:
             await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
-            tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731
+            tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731 - shorter so
             serving = serving_type(
                 self._path,
                 snapshot,

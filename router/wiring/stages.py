@@ -59,10 +59,9 @@ def make_stages(
     alternatives: Choice = NO_CHOICE,
 ) -> Stages:
     config, catalog = workspace.config, workspace.catalog
-    languages = known_languages(workspace.encoder, model)
     if model is not None and workspace.tuned is not None:
         refuse_other_training(workspace.tuned, model.examples_digest, model.encoder_digest)
-    language = LanguageDetector(_expected(languages), language_identifier(workspace))
+    language = LanguageDetector(expected_languages(workspace, model), language_identifier(workspace))
     return Stages(
         rules=rule_index(catalog.rules),
         signals=SignalDetector(config.gateway.limits.view, language, recogniser(workspace)),
@@ -151,8 +150,9 @@ def known_languages(settings: BaseModel, model: IntentModel | None) -> frozenset
     return model.encoder.languages if model is not None else None
 
 
-def _expected(languages: frozenset[str] | None) -> frozenset[str]:
+def expected_languages(workspace: Workspace, model: IntentModel | None) -> frozenset[str]:
     """Without a word about languages, requests are in English or anything else."""
+    languages = known_languages(workspace.encoder, model)
     return languages if languages is not None else frozenset({"en"})
 
 

@@ -51,7 +51,7 @@ def test_only_an_envoy_with_a_certificate_is_served(server: str, tmp_path: Path)
             with over_tls(lockgate, folder / name, pair, ours.ca) as envoy:
                 assert envoy.ask("ann", "GET", "/items/1").status == status
         if server == "zttp":  # gRPC's own TLS does not say
-            counted = lambda: {code for each in lockgate.system("refused") for code in each.get("counts", each)}  # noqa: E731
+            counted = lambda: {code for each in lockgate.system("refused") for code in each.get("counts", each)}  # noqa: E731 - shorter so
             until(lambda: counted() >= {"tls_handshake_failed", "client_certificate_refused"}, "they were on record")
         before = shown(lockgate, client, ours.ca)
         renewed = ours.issue("renewed")

@@ -188,7 +188,7 @@ def test_a_reviewers_word_becomes_an_opinion(learning: Lockgate) -> None:
     learning.start()
     (opinion,) = until(lambda: learning.control("GET", f"/v1/decisions/{review}/feedback").json["opinions"], "it was taken")
     assert (opinion["verdict"], opinion["intent"], opinion["reason"], opinion["review"]) == ("wrong", "look", "misrouted", review)
-    said = lambda: [leaf for leaf in learning.story(review) if leaf.get("event") == "feedback"]  # noqa: E731
+    said = lambda: [leaf for leaf in learning.story(review) if leaf.get("event") == "feedback"]  # noqa: E731 - shorter so
     (told,) = until(said, "it was on record")
     assert (told["details"]["review"], told["details"]["said_by"], told["details"]["intent"]) == (review, "word", "look")
     assert "Zoe" not in str(told)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from router.cli.common import config_option, console, json_option, print_json
-from router.cli.policy.groups import show_groups
+from router.cli.flips import show_groups
 from router.cli.policy.options import counted, data_option
 from router.errors import AuditError
 from router.policy.deciding import candidate

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from router.cli.common import console, json_option, print_json
-from router.cli.policy.groups import show_groups
+from router.cli.flips import show_groups
 from router.cli.policy.options import counted
 from router.policy.comparing import Comparison, compare
 from router.policy.folder import find

@@ -16,7 +16,7 @@ from router.cli.audit.noting import noted
 from router.cli.audit.options import filters, question, state_option
 from router.cli.audit.sources import Sources, sources
 from router.cli.common import config_option, console, json_option, print_json
-from router.cli.policy.groups import show_groups
+from router.cli.flips import show_groups
 from router.cli.policy.options import counted, data_option
 from router.durable import replace
 from router.errors import AuditError

@@ -213,7 +213,7 @@ def test_every_run_of_every_tree_leads_to_its_root(drawn: tuple[int, int, int]) 
     size, *ends = drawn
     start, end = sorted(ends)
     hashes = [leaf_hash(bytes([number])) for number in range(size)]
-    subtree = lambda level, index: _root(hashes[index << level : (index + 1) << level])  # noqa: E731
+    subtree = lambda level, index: _root(hashes[index << level : (index + 1) << level])  # noqa: E731 - shorter so
     boundary = boundary_hashes(start, end, size, subtree)
     assert root_of_run(start, end, size, iter(boundary), iter(hashes[start:end])) == _root(hashes)
     assert len(boundary) <= 2 * max(1, size.bit_length())

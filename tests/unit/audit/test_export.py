@@ -60,7 +60,7 @@ def order(target: Path, form: str, query: Query, *, personal: bool = False, make
     return Order(form, query, target, make or FORMATS[form](personal), personal, "ledger.test", note, 1_764_000_000_000_000_000)
 
 
-def made(folder: Path, form: str, entries: Sequence[Entry], query: Query = Query(), keys: Any = None) -> tuple[str, Manifest]:  # noqa: B008
+def made(folder: Path, form: str, entries: Sequence[Entry], query: Query = Query(), keys: Any = None) -> tuple[str, Manifest]:  # noqa: B008 - frozen
     with trail(folder, entries, keys) as asked:
         manifest = export(asked, order(folder / f"e.{form}", form, query, personal=keys is not None), lambda _: None)
     return (folder / f"e.{form}").read_bytes().decode(), manifest
@@ -228,7 +228,7 @@ def test_parquet_has_types(tmp_path: Path) -> None:
 
     columns = (*COLUMNS, *PERSONAL, *LEAF)
     with trail(tmp_path, records(2), {KEY_ID: KEY}.get) as asked:
-        make = lambda file: Rows(ParquetRows(file, columns, {"lockgate.origin": "ledger.test"}), personal=True)  # noqa: E731
+        make = lambda file: Rows(ParquetRows(file, columns, {"lockgate.origin": "ledger.test"}), personal=True)  # noqa: E731 - shorter so
         export(asked, order(tmp_path / "e", "parquet", Query(), personal=True, make=make), lambda _: None)
     with duckdb.connect() as database:
         asked_for = "SELECT record, epoch_us(time), confidence, subject, leaf FROM read_parquet(?) ORDER BY record"

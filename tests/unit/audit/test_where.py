@@ -152,7 +152,7 @@ def quoted(value: Any) -> str:
 @st.composite
 def comparison(draw: Any) -> str:
     name = draw(st.sampled_from(list(SCALARS)))
-    value = lambda: quoted(draw(values[name]))  # noqa: E731
+    value = lambda: quoted(draw(values[name]))  # noqa: E731 - shorter so
     shapes = ["= ", "<> ", "in", "not in", "is null", "is not null"]
     if COLUMNS[name].kind in (Kind.SCORE, Kind.COUNT):
         shapes += ["< ", "<= ", "> ", ">= ", "between", "not between"]

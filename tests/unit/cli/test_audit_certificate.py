@@ -17,7 +17,7 @@ def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 
 @pytest.fixture
-def certificate(lockgate: Lockgate, tmp_path: Path) -> Path:  # noqa: F811
+def certificate(lockgate: Lockgate, tmp_path: Path) -> Path:  # noqa: F811 - a fixture
     status, _, error = lockgate("query", "--json", "--intent", "payment.cancel", "--certificate", str(tmp_path / "proof"))
     assert (status, "proves the answer up to its checkpoint" in error) == (0, True)
     return tmp_path / "proof"
@@ -25,7 +25,7 @@ def certificate(lockgate: Lockgate, tmp_path: Path) -> Path:  # noqa: F811
 
 def test_an_answer_is_checked_without_its_ledger(
     certificate: Path,
-    state: Path,  # noqa: F811
+    state: Path,  # noqa: F811 - a fixture
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """By the file and the public key: the matches on standard output, what was proven beside it."""
@@ -51,7 +51,7 @@ def test_one_that_does_not_hold_ends_with_1(certificate: Path, capsys: pytest.Ca
     assert check(capsys, str(certificate), "--key", "no key")[0] == 2
 
 
-def test_an_answer_without_one_is_a_servers_word(lockgate: Lockgate, tmp_path: Path) -> None:  # noqa: F811
+def test_an_answer_without_one_is_a_servers_word(lockgate: Lockgate, tmp_path: Path) -> None:  # noqa: F811 - a fixture
     """Which is said; what cannot be proven is one sentence."""
     assert "Complete by this server's word" in lockgate("query")[2]
     assert "Complete by this server's word" not in lockgate("query", "--certificate", str(tmp_path / "proof"))[2]

@@ -13,7 +13,7 @@ from tests.unit.cli.test_audit import Lockgate, lockgate, state  # noqa: F401 - 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_each_format_is_written_with_its_manifest(lockgate: Lockgate, tmp_path: Path, state: Path, form: str) -> None:  # noqa: F811
+def test_each_format_is_written_with_its_manifest(lockgate: Lockgate, tmp_path: Path, state: Path, form: str) -> None:  # noqa: F811 - a fixture
     """What matches; that it was exported is noted for the ledger."""
     if form == "parquet" and not wanted("pyarrow"):
         pytest.skip("pyarrow is missing: pip install 'lockgate[parquet]'")
@@ -30,7 +30,7 @@ def test_each_format_is_written_with_its_manifest(lockgate: Lockgate, tmp_path: 
     assert (status, "exists already" in error) == (2, True)
 
 
-def test_personal_fields_need_their_flag_and_the_key(lockgate: Lockgate, tmp_path: Path, state: Path) -> None:  # noqa: F811
+def test_personal_fields_need_their_flag_and_the_key(lockgate: Lockgate, tmp_path: Path, state: Path) -> None:  # noqa: F811 - a fixture
     """As in every question."""
     assert lockgate("export", "--format", "csv", "--out", str(tmp_path / "a"), "--personal")[0] == 0
     assert SUBJECT.id in (tmp_path / "a").read_text()
@@ -39,14 +39,14 @@ def test_personal_fields_need_their_flag_and_the_key(lockgate: Lockgate, tmp_pat
     assert (status, "sealing.key cannot be read" in error, (tmp_path / "b").exists()) == (2, True, False)
 
 
-def test_people_are_told_where_and_how_much(lockgate: Lockgate, tmp_path: Path) -> None:  # noqa: F811
+def test_people_are_told_where_and_how_much(lockgate: Lockgate, tmp_path: Path) -> None:  # noqa: F811 - a fixture
     """In words."""
     status, output, _ = lockgate("export", "--format", "jsonl", "--out", str(tmp_path / "a"), "--kind", "all")
     assert (status, "241 records, out of 241 in the ledger" in output) == (0, True)
     assert "the first 241 are signed by the checkpoint in it" in output
 
 
-def test_a_missing_extra_is_named(lockgate: Lockgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_missing_extra_is_named(lockgate: Lockgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - a fixture
     """Only by who asks for what needs it; nothing is left lying about."""
     monkeypatch.setattr("adapters.parquet_file.pa", None)
     status, _, error = lockgate("export", "--format", "parquet", "--out", str(tmp_path / "a"))

@@ -316,7 +316,7 @@ async def test_a_late_success_ends_it_and_a_late_failure_leaves_what_is_done() -
             clock = Ahead()
             clock.seconds = 31.0
             other = await yard.other(clock, Answer(200))
-            await until(lambda: (other.wake(), yard.outcomes())[1])  # noqa: B023
+            await until(lambda: (other.wake(), yard.outcomes())[1])  # noqa: B023 - called at once
             yard.block.set()
             await until(lambda: len(yard.outcomes()) == 2)
             assert yard.ledger.deliveries == {}

@@ -21,7 +21,7 @@ print(json.dumps({"status": status, "loaded": loaded}))
 
 def test_it_installs_alone_and_loads_nothing_of_lockgate(tmp_path: Path) -> None:
     """Into an empty environment, without a network; `cryptography` and what that needs are lent by this one."""
-    run = lambda *command: subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout  # noqa: E731
+    run = lambda *command: subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout  # noqa: E731 - shorter so
     run(sys.executable, "-m", "venv", "--without-pip", "clean")
     clean = tmp_path / "clean" / "bin" / "python"
     site = Path(run(str(clean), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())

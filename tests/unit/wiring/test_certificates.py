@@ -14,14 +14,14 @@ Control = tuple[TestClient, KeyService, Recorded]
 URL = "/v1/audit/certificate?kind=decision&intent=payment.cancel"
 
 
-def asked(control: Control) -> tuple[int, bytes]:  # noqa: F811
+def asked(control: Control) -> tuple[int, bytes]:  # noqa: F811 - a fixture
     client, keys, _ = control
     plain = keys.create(key_order("page", "audrey", roles=("auditor",), scopes=("control",)), "test")[1]
     answer = client.get(URL, headers={"authorization": f"Bearer {plain}"})
     return answer.status_code, answer.content
 
 
-def test_a_certificate_is_recorded_before_it_is_given(control: Control) -> None:  # noqa: F811
+def test_a_certificate_is_recorded_before_it_is_given(control: Control) -> None:  # noqa: F811 - a fixture
     """Who asked, for what, and how much it was."""
     status, content = asked(control)
     assert (status, content.startswith(b'{"schema":"lockgate.certificate.v1"')) == (200, True)
@@ -29,7 +29,7 @@ def test_a_certificate_is_recorded_before_it_is_given(control: Control) -> None:
     assert (event, details["what"], details["rows"]) == ("audit_read", "certificate", content.count(b"\n"))
 
 
-def test_one_that_is_too_large_is_refused_whole(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_one_that_is_too_large_is_refused_whole(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - a fixture
     """Nothing of it was shown, so nothing was read."""
     monkeypatch.setattr(questions, "MOST_BYTES", 1000)
     status, content = asked(control)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from router.policy.grouping import Groups
+from router.flips import Groups
 
 
 def show_groups(out: Console, groups: Groups, rules: Mapping[str, Sequence[str]]) -> None:

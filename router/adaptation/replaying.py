@@ -1,0 +1,230 @@
+"""Recorded decisions classified again: the request and its text as they were sealed, and what a classifier says of them now.
+
+An encoder in int8 gives slightly other numbers on another kind of processor, so that a classification is reproduced where every number
+that both have is within a stated tolerance, and not bit for bit. An answer can flip within it: a confidence that was just over its
+threshold. Those are flips, and no contradiction.
+
+What was sealed is not all that was there: of a body in JSON the text to classify is kept and not the rest, so that a rule which looks
+into it cannot be judged again. Decisions are left out, and counted, where that may matter, and where a language model had the last word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from router.audit.questions.query import Found
+from router.decision import ANONYMOUS, BodyView, Classification, Request, Status, Turn
+from router.flips import NONE, Groups, grouped
+
+Numbers = tuple[float | None, float | None, float | None]
+"""Confidence, margin, scope."""
+TOLERANCE = 0.02
+LANGUAGE_MODEL = "llm"
+NOT_ADMITTED = "not_admitted"
+
+
+class Classifier(Protocol):
+    async def classify(self, request: Request, *, no_rule: bool) -> Classification | None:
+        """`no_rule`: it is known that none holds. None where a rule would have to see what was not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`numbers` of the tiers that were asked, by tier. `digests` of model, calibration and catalog."""
+
+    status: str
+    intent: str | None
+    rule: str | None
+    reason: str
+    tier: str
+    confidence: float | None
+    numbers: Mapping[str, Numbers]
+    digests: tuple[str, str, str]
+
+    @property
+    def said(self) -> str:
+        return self.intent or (f"rule {self.rule}" if self.rule is not None else self.status)
+
+    def moved(self, other: Answer) -> float | None:
+        """The largest difference between numbers of a tier that both have; None where no tier was asked both times."""
+        both = [
+            (one, another)
+            for tier in self.numbers.keys() & other.numbers.keys()
+            for one, another in zip(self.numbers[tier], other.numbers[tier], strict=True)
+            if one is not None or another is not None
+        ]
+        return max((1.0 if one is None or another is None else abs(one - another) for one, another in both), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`subject` is the id of the person's key, or the name where names were asked for. `moved`: as `Answer.moved`. `same`: both answers are
+    of the same model, calibration and catalog."""
+
+    record: int
+    decision: str
+    tenant: str | None
+    subject: str | None
+    before: Answer
+    after: Answer
+    moved: float | None
+    same: bool
+
+    @property
+    def flips(self) -> bool:
+        return self.before.said != self.after.said
+
+    @property
+    def what(self) -> str:
+        return f"{self.before.said} → {self.after.said}"
+
+
+@dataclass(slots=True)
+class Replay:
+    """`left_out` counts decisions that cannot be compared, by why: `erased`, `pruned`, `missing`, `unreadable`, `none`, `admission` (it
+    was not classified), `unseen` (its text was not, or not wholly, seen), `unavailable` (the classifier had failed), `llm`, `body` (a rule
+    would have to see what was not kept). `same` counts those by the very model, calibration and catalog, of which `largest` is the largest
+    difference of a number and `mean` the mean of the largest in each."""
+
+    tolerance: float
+    compared: int = 0
+    same: int = 0
+    largest: float = 0.0
+    differences: list[Difference] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    _measured: int = 0
+    _sum: float = 0.0
+
+    @property
+    def flips(self) -> list[Difference]:
+        return [each for each in self.differences if each.flips]
+
+    @property
+    def mean(self) -> float:
+        return self._sum / self._measured if self._measured else 0.0
+
+    @property
+    def not_reproduced(self) -> list[Difference]:
+        """By the same classifier, with a number beyond the tolerance; or with another answer and no number that would explain it."""
+        return [each for each in self.differences if each.same and (each.flips if each.moved is None else each.moved > self.tolerance)]
+
+    def groups(self) -> Groups:
+        """How many decisions flip from what to what, by tenant, subject and the tier that answered before."""
+        names = (
+            {"tier": [each.before.tier or NONE], "tenant": [each.tenant or NONE], "subject": [each.subject or NONE]} for each in self.flips
+        )
+        return grouped(("tier", "tenant", "subject"), zip(names, (each.what for each in self.flips), strict=True))
+
+    def add(self, difference: Difference) -> None:
+        self.compared += 1
+        self.same += difference.same
+        if difference.same and difference.moved is not None:
+            self.largest = max(self.largest, difference.moved)
+            self._measured += 1
+            self._sum += difference.moved
+        beyond = difference.moved is not None and difference.moved > self.tolerance
+        if difference.flips or beyond:
+            self.differences.append(difference)
+
+
+async def replay(
+    decisions: Iterable[Found], classifier: Classifier, catalog_digest: str, *, tolerance: float, names: bool = False
+) -> Replay:
+    """`decisions` with their personal fields opened, and with the column `key_id`. `catalog_digest` is the classifier's. `names`: subjects
+    by name. Memory grows with what differs, not with what is replayed."""
+    made = Replay(tolerance)
+    async for difference in _differences(decisions, classifier, catalog_digest, names, made.left_out):
+        made.add(difference)
+    return made
+
+
+async def _differences(
+    decisions: Iterable[Found], classifier: Classifier, catalog_digest: str, names: bool, left_out: Counter[str]
+) -> AsyncIterator[Difference]:
+    for found in decisions:
+        why = _why_not(found)
+        if why is None:
+            told, personal = found.leaf["classification"], found.personal or {}
+            same_rules = told["catalog_digest"] == catalog_digest
+            after = await classifier.classify(_request(found.leaf, personal), no_rule=same_rules and told["rule"] is None)
+            if after is not None:
+                yield _difference(found, recorded(told), answered(after), personal.get("subject") if names else found.columns["key_id"])
+                continue
+            why = "body"
+        left_out[why] += 1
+
+
+def _difference(found: Found, before: Answer, after: Answer, subject: str | None) -> Difference:
+    tenant = found.leaf["subject"]["tenant"]
+    same = before.digests == after.digests
+    return Difference(found.index, found.leaf["id"], tenant, subject, before, after, before.moved(after), same)
+
+
+def _why_not(found: Found) -> str | None:
+    if found.personal is None:
+        return found.sealed
+    told, body = found.leaf["classification"], found.leaf["request"]["body"]
+    if told["reason"] == NOT_ADMITTED:
+        return "admission"
+    if body["truncated"] or body["problem"] is not None:
+        return "unseen"
+    if told["status"] == Status.UNAVAILABLE:
+        return "unavailable"
+    return LANGUAGE_MODEL if told["tier"] == LANGUAGE_MODEL else None
+
+
+def recorded(told: Mapping[str, Any]) -> Answer:
+    """What a leaf's `classification` has."""
+    tiers = [(each["tier"], each) for each in (*told.get("earlier_tiers", ()), told)]
+    return Answer(
+        told["status"],
+        told["intent"],
+        None if told["rule"] is None or told["rule"]["intent"] is not None else told["rule"]["name"],
+        told["reason"],
+        told["tier"],
+        _number(told["confidence"]),
+        {tier: (_number(each["confidence"]), _number(each["margin"]), _number(each["scope"])) for tier, each in tiers if tier},
+        (told["model_digest"], told["calibration_digest"], told["catalog_digest"]),
+    )
+
+
+def answered(said: Classification) -> Answer:
+    tiers = [*((each.tier, (each.confidence, each.margin, each.scope)) for each in said.earlier_tiers)]
+    tiers += [(said.tier, (said.confidence, said.margin, said.scope))]
+    return Answer(
+        said.status.value,
+        said.intent,
+        None if said.rule is None or said.rule.intent is not None else said.rule.rule,
+        said.reason,
+        said.tier,
+        said.confidence,
+        {tier: numbers for tier, numbers in tiers if tier},
+        (said.model_digest, said.calibration_digest, said.catalog_digest),
+    )
+
+
+def _number(decimal: str | None) -> float | None:
+    return None if decimal is None else float(decimal)
+
+
+def _request(leaf: Mapping[str, Any], personal: Mapping[str, str]) -> Request:
+    """As far as rules and tiers look at it. `body.data` has its length and not its content."""
+    told = leaf["request"]
+    return Request(
+        id=told["id"],
+        received_ns=0,
+        door=told["door"],
+        subject=ANONYMOUS,
+        method=personal.get("method") or told["method"],
+        host=personal.get("host", ""),
+        path=personal.get("path", ""),
+        query=personal.get("query", ""),
+        headers=tuple((name, value) for name, value in json.loads(personal.get("headers", "[]"))),
+        content_type=personal.get("content_type") or told["content_type"],
+        body=BodyView(bytes(told["body"]["seen_bytes"]), text=personal.get("text")),
+        earlier=tuple(Turn(text, intent, tuple(offered)) for text, intent, offered in json.loads(personal.get("earlier", "[]"))),
+    )
