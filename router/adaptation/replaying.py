@@ -86,9 +86,9 @@ class Difference:
 @dataclass(slots=True)
 class Replay:
     """`left_out` counts decisions that cannot be compared, by why: `erased`, `pruned`, `missing`, `unreadable`, `none`, `admission` (it
-    was not classified), `unseen` (its text was not, or not wholly, seen), `unavailable` (the classifier had failed), `llm`, `body` (a rule
-    would have to see what was not kept). `same` counts those by the very model, calibration and catalog, of which `largest` is the largest
-    difference of a number and `mean` the mean of the largest in each."""
+    was not classified), `unseen` (its text was not, or not wholly, seen), `unavailable` (the classifier failed, then or now), `llm`, `body`
+    (a rule would have to see what was not kept). `same` counts those by the very model, calibration and catalog, of which `largest` is the
+    largest difference of a number and `mean` the mean of the largest in each."""
 
     tolerance: float
     compared: int = 0
@@ -151,10 +151,10 @@ async def _differences(
             told, personal = found.leaf["classification"], found.personal or {}
             same_rules = told["catalog_digest"] == catalog_digest
             after = await classifier.classify(_request(found.leaf, personal), no_rule=same_rules and told["rule"] is None)
-            if after is not None:
+            if after is not None and after.status is not Status.UNAVAILABLE:
                 yield _difference(found, recorded(told), answered(after), personal.get("subject") if names else found.columns["key_id"])
                 continue
-            why = "body"
+            why = "body" if after is None else "unavailable"
         left_out[why] += 1
 
 

@@ -32,7 +32,7 @@ WHY = {
     "none": "that have no personal part",
     "admission": "that were refused before they were classified",
     "unseen": "whose text was not seen whole",
-    "unavailable": "for which the classifier had failed",
+    "unavailable": "for which the classifier failed, then or now",
     "llm": "where a language model had the last word",
     "body": "that a rule would have to see the body of, which is not kept",
 }

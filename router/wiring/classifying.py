@@ -14,7 +14,7 @@ from router.stages.signals import SignalDetector
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_model, make_tiers
 from router.wiring.languages import language_identifier
-from router.wiring.stages import expected_languages, make_cascade, rule_index
+from router.wiring.stages import UNHURRIED_S, expected_languages, make_cascade, rule_index
 from router.workspace import Workspace
 
 
@@ -59,7 +59,7 @@ def open_classifier(workspace: Workspace) -> Iterator[RecordedRequests]:
             rule_index(workspace.catalog.rules),
             rule_index([rule for rule in workspace.catalog.rules if rule.match.values]),
             SignalDetector(workspace.config.gateway.limits.view, language),
-            make_cascade(workspace, tiers, model, SystemClock()),
+            make_cascade(workspace, tiers, model, SystemClock(), deadline_s=UNHURRIED_S),
         )
     finally:
         for tier in tiers:

@@ -30,7 +30,7 @@ from router.stages.classification import Cascade, normalise
 from router.stages.policy import judge
 from router.system import SystemClock
 from router.wiring.encoder import ensure_model, load_encoder, load_model, make_tiers
-from router.wiring.stages import make_cascade
+from router.wiring.stages import UNHURRIED_S, make_cascade
 from router.workspace import Snapshot, Workspace, parse
 
 NICE = 10  # requests come first
@@ -93,7 +93,7 @@ def _answers(workspace: Workspace, texts: Sequence[str]) -> list[_Answer]:
     model = load_model(workspace, path) if path is not None else None
     tiers = make_tiers(workspace, model, path)
     try:
-        return asyncio.run(_asked(make_cascade(workspace, tiers, model, SystemClock()), texts))
+        return asyncio.run(_asked(make_cascade(workspace, tiers, model, SystemClock(), deadline_s=UNHURRIED_S), texts))
     finally:
         for tier in tiers:
             tier.close()

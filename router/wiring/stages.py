@@ -42,6 +42,7 @@ from router.stages.usual import Usual
 from router.wiring.languages import language_identifier
 from router.workspace import Workspace, stated_aim
 
+UNHURRIED_S = 60.0  # where nobody waits: a slow machine says nothing about a classifier
 NEVER = 2.0  # a threshold that no probability reaches: the route then always abstains
 
 
@@ -157,8 +158,15 @@ def expected_languages(workspace: Workspace, model: IntentModel | None) -> froze
 
 
 def make_cascade(
-    workspace: Workspace, tiers: Sequence[Tier], model: IntentModel | None, clock: Clock, arbiter: Arbiter | None = None
+    workspace: Workspace,
+    tiers: Sequence[Tier],
+    model: IntentModel | None,
+    clock: Clock,
+    arbiter: Arbiter | None = None,
+    *,
+    deadline_s: float | None = None,
 ) -> Cascade:
+    """`deadline_s` instead of the configuration's: where nobody waits."""
     classifier = workspace.config.classifier
     aim = classifier.costs if classifier.costs is not None else classifier.max_error
     confidence = _confidence(aim, classifier.min_confidence, model)
@@ -168,7 +176,7 @@ def make_cascade(
         default,
         by_intent_thresholds(workspace, default, model, workspace.tuned),
         catalog_digest=workspace.digests.catalog,
-        deadline_s=classifier.deadline,
+        deadline_s=classifier.deadline if deadline_s is None else deadline_s,
         cache_size=classifier.cache,
         clock=clock,
         languages=known_languages(workspace.encoder, model),

@@ -133,6 +133,12 @@ async def test_what_a_rule_would_have_to_see_is_left_out() -> None:
     assert (made.compared, dict(made.left_out)) == (0, {"body": 1})
 
 
+async def test_a_classifier_that_fails_now_flips_nothing() -> None:
+    """It said nothing of the request."""
+    made = await replayed(found(), Classification(Status.UNAVAILABLE, reason="classifier_failed"))
+    assert (made.compared, dict(made.left_out)) == (0, {"unavailable": 1})
+
+
 async def test_the_request_is_put_together_from_what_was_sealed() -> None:
     """And whether it is known that no rule holds: where the catalog is the same, and none did."""
     others = replace(SURE, catalog_digest="d")
