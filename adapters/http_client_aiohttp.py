@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 from yarl import URL
 
+from adapters.aligned_aiohttp import TcpConnector
 from adapters.http_upstream.client import ClientOptions, bodyless
 from adapters.http_upstream.failures import failure
 from adapters.http_upstream.tls import context
@@ -63,7 +64,7 @@ class AiohttpClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=self._options.keep),
+            connector=TcpConnector(limit=0, keepalive_timeout=self._options.keep),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=self._options.connect),
             skip_auto_headers=NOT_ADDED,

@@ -118,7 +118,12 @@ class HttpDestination:
         self._budget.count(now)
         key = self._key(outbound.target, outbound.headers) if self._hashes else b""
         while True:
-            upstream = self._upstreams.pick(now, call.tried, key)
+            try:
+                upstream = self._upstreams.pick(now, call.tried, key)
+            except DestinationError as error:
+                error.attempts = max(1, call.attempt)
+                call.tell(error)
+                raise
             upstream.circuit.enter()
             upstream.busy += 1
             call.attempt += 1
@@ -128,6 +133,7 @@ class HttpDestination:
                 upstream.busy -= 1
                 wait = self._after(upstream, call, error)
                 if wait is None:
+                    call.tell(error)
                     raise
             except BaseException:
                 upstream.busy -= 1
@@ -138,6 +144,8 @@ class HttpDestination:
                 if wait is None:
                     upstream.circuit.answered()
                     return HttpReply(exchange, upstream, call, self._settle)
+                call.reached = failure("upstream_unavailable", f"the upstream answered with {exchange.status}", sent=True)
+                call.reached.upstream = upstream.origin
                 upstream.busy -= 1
                 upstream.circuit.failed(self._now())
                 self._upstreams.note(upstream, failed=True, now=self._now)
@@ -150,6 +158,8 @@ class HttpDestination:
         """Seconds until the next attempt; None when the error is the answer."""
         error.upstream, error.attempts = upstream.origin, call.attempt
         self._judge(upstream, error)
+        if error.sent:
+            call.reached = error
         return self._policy.delay(call.failed(error.code, sent=error.sent), self._now())
 
     def _unwanted(self, call: Call, exchange: Exchange) -> float | None:

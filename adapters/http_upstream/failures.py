@@ -12,6 +12,7 @@ STATUS = {
     "upstream_reset": 502,
     "upstream_protocol": 502,
     "tls_failed": 502,
+    "upstream_unavailable": 503,
     "circuit_open": 503,
     "no_healthy_upstream": 503,
     "concurrency_exceeded": 503,

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from adapters.aligned_aiohttp import TcpConnector
 from adapters.messaging.destination import failure
 from router.errors import DestinationError
 
@@ -91,7 +92,7 @@ class Poster:
     def _opened(self) -> aiohttp.ClientSession:
         resolver = self._resolver() if self._resolver is not None else None
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=resolver, use_dns_cache=False, socket_factory=self._socket_factory),
+            connector=TcpConnector(limit=0, resolver=resolver, use_dns_cache=False, socket_factory=self._socket_factory),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=self._connect),
             headers={"user-agent": "lockgate", "accept-encoding": "identity"},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
+from adapters.aligned_aiohttp import TcpConnector, UnixConnector
 from router.config.opa import UNIX, OpaEngine
 from router.errors import ConfigError
 
@@ -75,9 +76,9 @@ class Connection:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._socket is not None:
-            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(self._socket, limit=CONNECTIONS, keepalive_timeout=KEEP_S)
+            connector: aiohttp.BaseConnector = UnixConnector(self._socket, limit=CONNECTIONS, keepalive_timeout=KEEP_S)
         else:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_S)
+            connector = TcpConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_S)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

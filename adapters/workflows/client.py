@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from adapters.aligned_aiohttp import TcpConnector
 from adapters.messaging.destination import failure
 from adapters.workflows.config import EngineTls
 from router.errors import ConfigError, DestinationError
@@ -66,7 +67,7 @@ class Client:
 
     async def open(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),
+            connector=TcpConnector(limit=0, ssl=self._ssl),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),

@@ -17,6 +17,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
+from router.doors.http1_unframed import BEFORE_CHUNKS, unframed
 from router.doors.http1_websocket import GuardedWebSocket
 from router.doors.unread import Patient
 from router.identity.certificates import STATE, peer_certificate
@@ -78,7 +79,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, unframed(cycle, app) if cycle.scope["http_version"] in BEFORE_CHUNKS else app)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -233,11 +234,14 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         self._refused = True
         self._disarm()
         logging.getLogger("lockgate.gateway").debug("refused a connection: %s", code)
+        if self.pipeline and self.cycle.more_body and self._running is not None:  # not begun, so that the one before it is the last
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and not cycle.more_body:
             cycle.keep_alive = False
             return
-        if cycle is None or cycle.response_complete or not (cycle.response_started or self.pipeline):
+        if cycle is None or cycle.response_complete or not cycle.response_started:
             body = problem(status, code, detail=detail)
             head = b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)

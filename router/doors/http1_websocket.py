@@ -3,7 +3,11 @@ caller did keeps a stop from the others."""
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.protocol import State
 
 from router.doors.unread import Patient
@@ -19,6 +23,40 @@ class GuardedWebSocket(Patient, WebSocketsSansIOProtocol):
             self.transport.abort()
         else:
             super().data_received(data)
+
+    async def send(self, message: Any) -> None:
+        """Who speaks on when a caller was told that this is the end (of too long a message, or without a pong) hears that it is gone, as
+        with any other end. uvicorn takes it for a mistake of the application."""
+        await self.writable.wait()
+        if self.close_sent:
+            raise ClientDisconnected
+        await super().send(message)
+
+    def handle_ping(self) -> None:
+        """Who does not read is not answered: all that he asks would wait here."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
+    def handle_cont(self, event: Frame) -> None:
+        """A message in many parts is kept in one: of small ones, and of empty ones without end, each would take more than what is in it."""
+        parts = cast(list[Any], self.frames)
+        if not isinstance(parts[0], bytearray):
+            parts[0] = bytearray(parts[0])
+        parts[0] += event.data
+        if event.fin:
+            parts[0] = bytes(parts[0])
+            self.send_receive_event_to_app()
+
+    def eof_received(self) -> None:
+        """Without a closing frame. Nothing more can come of who ended it so; what is written may still be read."""
+        self.disconnected = True
+        if not self.handshake_complete:
+            self.transport.abort()
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1005})  # as of a connection that is lost
+        super().eof_received()
 
     def keepalive_timeout(self) -> None:
         """Who neither answers a ping nor reads is told nothing: it would have to be read, and whoever writes here would wait as long."""

@@ -38,7 +38,8 @@ LONGEST_KEY = 255
 UNFIT = f"One Idempotency-Key of 1 to {LONGEST_KEY} characters may come with a request."
 UNKNOWN = "Whether this request was made before cannot be told now."
 SECONDS_UNDER_WAY = 3600
-"""How long a key stays claimed by who never says how it ended; longer than any answer takes."""
+"""A key stays claimed by who never says how it ended for as long as an answer would be kept, and for so long at least: longer than any
+answer takes."""
 _NEVER_SENT = frozenset(
     (
         "connect_failed",
@@ -177,20 +178,29 @@ async def claimed(exchange: Exchange, settings: KeptAnswers) -> Claim | bytes | 
     if given is None:
         return None
     key = own_key(request.subject, request.client, given)
+    if repeats is None:
+        log.error("it cannot be told whether a request was repeated: nobody remembers requests here")
+        return _untold(settings, None)
+    claim = Claim(repeats, key, token, settings)
     try:
-        if repeats is None:
-            raise StateError("nobody remembers requests here", "idempotency_unavailable")
-        turn, answer = await repeats.begin(key, _fingerprint(request), token, SECONDS_UNDER_WAY)  # 2
+        turn, answer = await repeats.begin(key, _fingerprint(request), token, max(SECONDS_UNDER_WAY, settings.seconds))  # 2
     except StateError as error:
         log.error("it cannot be told whether a request was repeated: %s", error)
-        if settings.open:
-            return None
-        raise RefusedError(UNKNOWN, "idempotency_unavailable", 503) from None
+        if not settings.open:  # who was asked may have heard it, and nothing of this request will follow
+            await claim.release()
+        return _untold(settings, claim)
     if turn is Turn.FIRST:
-        return Claim(repeats, key, token, settings)
+        return claim
     if turn is Turn.ANSWERED:
         return answer
     raise refusal(turn)
+
+
+def _untold(settings: KeptAnswers, claim: Claim | None) -> Claim | None:
+    """Where requests go on all the same, the key may be this one's, and how it ended is said. Raises RefusedError (503)."""
+    if settings.open:
+        return claim
+    raise RefusedError(UNKNOWN, "idempotency_unavailable", 503)
 
 
 class Repeating:

@@ -103,12 +103,18 @@ async def _through(socket: Socket, receive: Receive, send: Send) -> str:
 
 
 async def _pump(socket: Socket, receive: Receive, send: Send) -> str:
-    """Both directions until one side ends."""
+    """Both directions until one side ends. Who finds the other side closed as he passes a message on does not know how it ended: that
+    comes to who listens there, behind what was said before."""
     up = asyncio.ensure_future(_upwards(socket, receive))
     down = asyncio.ensure_future(_downwards(socket, send))
     try:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        return (up if up.done() else down).result()
+        first, other = (up, down) if up.done() else (down, up)
+        if isinstance(first.exception(), DestinationError | OSError):
+            await asyncio.wait((other,))
+            if other.exception() is None:
+                return other.result()
+        return first.result()
     finally:
         for task in (up, down):
             task.cancel()

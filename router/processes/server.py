@@ -12,15 +12,16 @@ from typing import Any
 import uvicorn
 
 from router.doors.http1_websocket import GuardedWebSocket
+from router.doors.unread import ENDING_S, GOODBYE_S, SEND_TIMEOUT_S, Patient, impatient
 
 KEEP_ALIVE_S = 75
-GOODBYE_S = 5.0
 
 
 class Server(uvicorn.Server):
     """Stops when `stop` is called: listening ends at once, requests under way are finished within the grace period."""
 
     handshake_s = 10.0
+    patience_s = SEND_TIMEOUT_S
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, for sockets alone; and nobody takes a minute for a TLS handshake or half a one for its end."""
@@ -35,7 +36,10 @@ class Server(uvicorn.Server):
 
         bounds: dict[str, Any] = {}
         if config.ssl is not None:
-            bounds = {"ssl_handshake_timeout": self.handshake_s, "ssl_shutdown_timeout": GOODBYE_S}
+            end = ENDING_S if issubclass(config.http_protocol_class, Patient) else GOODBYE_S
+            bounds = {"ssl_handshake_timeout": self.handshake_s, "ssl_shutdown_timeout": end}
+        for sock in sockets or ():
+            impatient(sock, self.patience_s)
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(protocol, sock=sock, ssl=config.ssl, backlog=config.backlog, **bounds) for sock in sockets or ()

@@ -4,7 +4,7 @@ expressions want. What is found holds all that match, and hardly more; whoever a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import re2
@@ -15,7 +15,9 @@ from router.stages.rule import Rule, at
 Fields = Sequence[tuple[str, str]]
 FEW = 4
 """So many are looked at one by one."""
-END = "\x00end of text\x00"
+TOGETHER = 1000
+"""Expressions whose words are looked for in one pass of the text, where RE2 has room for them."""
+END = b"\x00end of text\x00"
 
 
 class Methods:
@@ -55,7 +57,8 @@ class Bucket:
                 expressions.append(order)
             else:
                 self._always.append(order)
-        self._expressions = _Expressions(rules, expressions) if expressions else None
+        starts = range(0, len(expressions), TOGETHER)
+        self._expressions = [part for at in starts for part in _parts(rules, expressions[at : at + TOGETHER])]
 
     def find(self, headers: Fields, body: BodyView | None, found: list[int]) -> None:
         """Adds those that may hold. `body` is None where nobody can say what is in it: then all that ask for something there may."""
@@ -73,8 +76,10 @@ class Bucket:
             value = at(body.json, path)
             if isinstance(value, (str, int, float, bool)) or value is None:
                 found.extend(values.get(_kind(value), ()))
-        if self._expressions is not None and body.text is not None:
-            self._expressions.find(body.text.encode("utf-8", "surrogatepass"), found)
+        if self._expressions and body.text is not None:
+            text = body.text.encode("utf-8", "surrogatepass") + END
+            for part in self._expressions:
+                part.find(text, found)
 
 
 def _takes(rule: Rule, method: str) -> bool:
@@ -95,6 +100,7 @@ class _Expressions:
     want none may always."""
 
     def __init__(self, rules: Sequence[Rule], orders: Sequence[int]) -> None:
+        """Raises `re2.error` where RE2 has no room for so many words."""
         self._orders = orders
         self._filter = re2.Filter()
         for order in orders:
@@ -103,9 +109,32 @@ class _Expressions:
         self._filter.Compile()
 
     def find(self, text: bytes, found: list[int]) -> None:
-        """The pass may run out of memory, and finds nothing then, without a word: it has to find what was put at the end."""
-        places = self._filter.Match(text + END.encode(), True)  # which may, not which do
+        """`text` has END at its end: the pass may run out of memory, and finds nothing then, without a word, so it has to find that."""
+        places = self._filter.Match(text, True)  # which may, not which do
         if not places or places[-1] != len(self._orders):
             found.extend(self._orders)
             return
         found.extend(self._orders[place] for place in places[:-1])
+
+
+class _Wordless:
+    """An expression with more words than RE2 has room for: it may always hold."""
+
+    def __init__(self, orders: Sequence[int]) -> None:
+        self._orders = orders
+
+    def find(self, text: bytes, found: list[int]) -> None:
+        found.extend(self._orders)
+
+
+def _parts(rules: Sequence[Rule], orders: Sequence[int]) -> Iterator[_Expressions | _Wordless]:
+    """As few as RE2 has room for."""
+    try:
+        yield _Expressions(rules, orders)
+    except re2.error:
+        if len(orders) == 1:
+            yield _Wordless(orders)
+            return
+        half = len(orders) // 2
+        yield from _parts(rules, orders[:half])
+        yield from _parts(rules, orders[half:])

@@ -79,6 +79,7 @@ class Events:
             config = workspace.config.events
             plans = event_plans(workspace)
             self.door.addresses = address_list(config.allow, config.deny) if config is not None else None
+            self.door.body = config.body if config is not None else 0
             self.door.plans = {name: plan for name, plan in plans.items() if plan.settings.consume is None}
             self._full.most = config.most_pending if config is not None else 0
             wanted = {name: plan for name, plan in plans.items() if plan.settings.consume is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from adapters.memory_destination import Answer, MemoryDestination, Visit
 from router.doors.gate import Gate
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
+from router.errors import DestinationError
 from router.stages.rule import Rule
 from router.stages.rules import RuleIndex
 from router.system import SystemClock
@@ -20,6 +22,7 @@ from tests.faults.gateway_harness import ALLOW, REVIEW, House
 
 PATIENCE_S = 5.0
 CONNECT = [{"type": "websocket.connect"}]
+HANDSHAKE = {"type": "websocket", "raw_path": b"/chat", "query_string": b"", "client": ("127.0.0.1", 5), "headers": [(b"host", b"a")]}
 
 
 def outcomes(house: House) -> list[tuple[str, str]]:
@@ -70,9 +73,8 @@ async def visited(house: House, messages: list[dict[str, Any]], gone: bool = Fal
             raise ConnectionResetError
         sent.append(message)
 
-    scope = {"type": "websocket", "raw_path": b"/chat", "query_string": b"", "client": ("127.0.0.1", 5), "headers": [(b"host", b"a")]}
     async with asyncio.timeout(PATIENCE_S):
-        await sockets.handle(house.runtime, scope, receive, send)
+        await sockets.handle(house.runtime, HANDSHAKE, receive, send)
     return sent
 
 
@@ -153,6 +155,60 @@ async def test_a_caller_who_is_gone_before_the_accept_leaves_no_socket() -> None
     async with asyncio.timeout(PATIENCE_S):
         await closed.wait()
     assert outcomes(house) == [("failed", "client_gone")]
+
+
+async def test_a_service_that_closes_while_its_caller_speaks_has_its_code_told() -> None:
+    """And what it said before; the caller's message finds the socket closed, which says nothing of how it ended."""
+
+    async def closing(visit: Visit) -> None:
+        for word in ("no", "more"):
+            await visit.socket.send(word)
+        await visit.socket.close(4001)
+
+    house = await chatting(closing)
+    sent = await visited(house, [*CONNECT, *[{"type": "websocket.receive", "text": "and"}] * 50])
+    assert sent[1:] == [
+        {"type": "websocket.send", "text": "no"},
+        {"type": "websocket.send", "text": "more"},
+        {"type": "websocket.close", "code": 4001},
+    ]
+    assert outcomes(house) == [("routed", "")]
+
+
+async def test_a_caller_who_closes_while_its_service_speaks_has_its_code_told() -> None:
+    """A message to the caller finds its connection closed before its close is passed on."""
+    codes: list[int] = []
+    ended = asyncio.Event()
+
+    async def speaking(visit: Visit) -> None:
+        with suppress(DestinationError):
+            while True:
+                await visit.socket.send("tick")
+                await asyncio.sleep(0)
+        codes.append(visit.socket.close_code)
+        ended.set()
+
+    house, closed = await chatting(speaking), asyncio.Event()
+    coming: list[dict[str, Any]] = [*CONNECT]
+
+    async def receive() -> Any:
+        if coming:
+            return coming.pop(0)
+        await closed.wait()
+        for _ in range(5):  # whoever listens hears of it a little later than who speaks
+            await asyncio.sleep(0)
+        return {"type": "websocket.disconnect", "code": 4002}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            closed.set()
+            raise ConnectionResetError
+
+    await WebSocketDoor(house.gateway, SystemClock(), house.seen).handle(house.runtime, HANDSHAKE, receive, send)
+    async with asyncio.timeout(PATIENCE_S):
+        await ended.wait()
+    assert codes == [4002]
+    assert outcomes(house) == [("routed", "")]
 
 
 async def test_a_stream_leaves_its_slot_to_others() -> None:

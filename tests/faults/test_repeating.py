@@ -186,6 +186,52 @@ async def test_without_anybody_to_ask_it_is_as_configured(goes_on: bool, status:
     assert (await made.ask()).status == 200
 
 
+class _Late(LocalRepeats):
+    """Hears a claim, and is too late to say so."""
+
+    async def begin(self, key: str, fingerprint: str, token: str, seconds: int) -> tuple[Turn, bytes]:
+        await super().begin(key, fingerprint, token, seconds)
+        raise StateError("late")
+
+
+@pytest.mark.parametrize(("goes_on", "statuses"), [(False, [503, 200]), (True, [200, 200])])
+async def test_a_claim_that_was_heard_and_not_answered_leaves_no_key_under_way(goes_on: bool, statuses: list[int]) -> None:
+    """Whoever was refused for it asks again and is the first; whoever went on has the answer kept. Either way it is dispatched once."""
+    keeping, late = replace(KEEPING, open=goes_on), _Late(SystemClock())
+    made = house(repeats=late, keeping=keeping)
+    first = await ask(made)
+    kept = LocalRepeats(SystemClock())
+    kept._kept = late._kept
+    later = house(repeats=kept, keeping=keeping)
+    again = await ask(later)
+    assert ([first.status, again.status], len(made.reached) + len(later.reached)) == (statuses, 1)
+    assert endings(later) == [("routed", 200, REPLAYED if goes_on else "")]
+
+
+class _Later(SystemClock):
+    hours = 0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + self.hours * 3600 * 1_000_000_000
+
+
+class _Killed(LocalRepeats):
+    """Whoever claims here is killed before it says how it ended."""
+
+    async def end(self, key: str, token: str, answer: bytes | None, seconds: int) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("keep", "hours", "status"), [(86_400, 23, 409), (86_400, 25, 200), (60, 0, 409), (60, 2, 200)])
+async def test_what_nobody_knows_the_end_of_is_not_done_again_while_its_answer_would_be_kept(keep: int, hours: int, status: int) -> None:
+    """It may have had its effect."""
+    clock = _Later()
+    made = house(repeats=_Killed(clock), keeping=replace(KEEPING, seconds=keep))
+    assert (await ask(made)).status == 200
+    clock.hours = hours
+    assert ((await ask(made)).status, len(made.reached)) == (status, 1 if status == 409 else 2)
+
+
 async def test_an_exception_that_nobody_foresaw_keeps_the_key() -> None:
     """It may have happened."""
     made = house()

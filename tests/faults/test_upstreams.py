@@ -125,6 +125,38 @@ def serving(text: bytes) -> Script:
 # Connecting
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(b"", ("upstream_reset", 502)), (UNAVAILABLE % 0, ("upstream_unavailable", 503))],
+    ids=["breaks off", "is busy"],
+)
+@pytest.mark.parametrize("then", ["nobody listens", "its circuit is open"])
+async def test_who_was_reached_once_is_not_said_to_have_been_reached_never(
+    lab: Lab, answer: bytes, told: tuple[str, int], then: str
+) -> None:
+    """The last attempt reached nobody, and the one before may have had its effect: whoever lets go of a key, or of a held request, has to
+    hear of that."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+
+    async def once() -> None:
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(listener)
+        if then == "nobody listens":
+            listener.close()
+        await loop.sock_recv(connection, 65536)
+        await loop.sock_sendall(connection, answer)
+        connection.close()
+
+    circuit = {"circuit": {"failures": 1}} if then == "its circuit is open" else {}
+    destination = await lab.destination(listener.getsockname()[1], **circuit)
+    serving_once = asyncio.create_task(once())
+    error = await refusal(destination, Outbound("PUT", "/", [(b"content-length", b"3")], b"abc", idempotent=True))
+    await serving_once
+    listener.close()
+    assert (error.code, error.status, error.sent, error.attempts) == (*told, True, 1 if circuit else 2)
+
+
 async def test_nothing_listens(lab: Lab) -> None:
     """A refused connection is tried again, was not sent, and names the upstream."""
     port = unused_port()
@@ -751,6 +783,38 @@ async def test_websocket_that_breaks(plain: Lab, message: str | None, code: int)
         assert await socket_.receive() is None
         assert socket_.close_code == code
         await socket_.close()
+
+
+NOBODYS = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nnobody"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(OK, 200), (b"HTTP/1.1 204 No\r\ncontent-length: %d\r\n\r\n" % len(NOBODYS), 204), (b"HTTP/1.1 304 No\r\n\r\n", 304)],
+    ids=["one more answer", "the body of a 204", "the body of a 304"],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_nobody_asked_for_is_nobodys_answer(lab: Lab, answer: bytes, status: int, method: str) -> None:
+    """It came behind a whole answer, when its connection was idle: the next request gets another connection."""
+    said = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        if wire.number == 0:
+            await wire.head()
+            await wire.say(answer.partition(b"ok")[0] if method == "HEAD" else answer)
+            await asyncio.sleep(0.05)
+            await wire.say(NOBODYS)
+            said.set()
+        while True:
+            await wire.head()
+            await wire.say(OK)
+
+    destination = await lab.destination(await lab.upstream(script))
+    assert (await whole(destination, Outbound(method, "/", [], idempotent=True)))[0] == status
+    async with asyncio.timeout(5):
+        await said.wait()
+    await asyncio.sleep(0.05)
+    assert (await whole(destination, GET))[:2] == (200, b"ok")
 
 
 FAULTY = b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"

@@ -34,19 +34,20 @@ class _Sender:
 
 
 class Arriving:
-    """Of one worker; `longest` is that of a body, in bytes."""
+    """Of one worker."""
 
-    def __init__(self, longest: int) -> None:
-        self._room = BODIES * longest
-        self._share = self._room // SHARE
+    def __init__(self) -> None:
+        self._room = self._share = 0
         self._bodies: dict[_Body, None] = {}  # those of which something came, the eldest first
         self._senders: dict[str, _Sender] = {}
         self.size = 0
 
     @asynccontextmanager
-    async def body(self, sender: str, receive: Receive) -> AsyncIterator[Receive]:
-        """What is received by what it gives counts until this is left. `sender`: by whom, or else from where. Raises RefusedError where it
-        had to give way."""
+    async def body(self, sender: str, receive: Receive, longest: int) -> AsyncIterator[Receive]:
+        """What is received by what it gives counts until this is left. `sender`: by whom, or else from where. `longest`: the bytes that a
+        body may have by now, which say what room there is for all. Raises RefusedError where it had to give way."""
+        self._room = BODIES * longest
+        self._share = self._room // SHARE
         try:
             async with asyncio.timeout(None) as giving_way:
                 body = _Body(sender, giving_way)

@@ -49,11 +49,12 @@ class EventObserver(Protocol):
 
 
 class EventDoor:
-    """An ASGI application. `plans` by name, of those that HTTP brings; `full` says whether no more events may be taken now; `ready`,
-    whether a balancer is to send any here."""
+    """An ASGI application. `plans` by name, of those that HTTP brings; `body`: the longest, in bytes; `full` says whether no more events
+    may be taken now; `ready`, whether a balancer is to send any here. What is exchanged is so for who comes next."""
 
     plans: Mapping[str, SourcePlan]
     addresses: AddressList | None
+    body: int
 
     def __init__(
         self,
@@ -75,9 +76,9 @@ class EventDoor:
         self._random = random
         self._observer = observer
         self._counting = counting
-        self._body = body
-        self._places: dict[str, asyncio.Semaphore] = {}
-        self._arriving = Arriving(body)
+        self.body = body
+        self._places: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._arriving = Arriving()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,7 +117,7 @@ class EventDoor:
                 raise RefusedError("Too many deliveries wait already.", "events_pending", 503, 5)
             speaking = await self._caller(runtime, head) if plan.credential else None  # 2
             sender = caller_key("client" if speaking is None else "subject", speaking or ANONYMOUS, head.client)
-            async with self._arriving.body(sender, receive) as arriving:
+            async with self._arriving.body(sender, receive, self.body) as arriving:
                 body = await self._read(runtime, head, arriving)  # 3
                 told = await self._verified(plan, head, body)  # 4
             if told is None:
@@ -143,15 +144,16 @@ class EventDoor:
 
     def _place(self, plan: SourcePlan) -> asyncio.Semaphore:
         """A source's own share: one that sends much keeps no other from being heard."""
-        places = self._places.get(plan.name)
+        share = plan.name, plan.settings.concurrency
+        places = self._places.get(share)
         if places is None:
-            places = self._places[plan.name] = asyncio.Semaphore(plan.settings.concurrency)
+            places = self._places[share] = asyncio.Semaphore(plan.settings.concurrency)
         if places.locked():
             raise RefusedError("Too many events of this source are under way.", "overloaded", 503, 1)
         return places
 
     async def _read(self, runtime: Runtime, head: Head, receive: Receive) -> bytes:
-        limits = replace(runtime.options.limits, body=self._body, view=self._body)
+        limits = replace(runtime.options.limits, body=self.body, view=self.body)
         reader = BodyReader(receive, limits, head.content_length, empty=not head.has_body)
         await reader.read_view()
         return reader.data

@@ -191,6 +191,29 @@ async def test_who_leaves_says_so_and_lets_idle_connections_be() -> None:
         await task
 
 
+@pytest.mark.parametrize("queued", [b"", b"GET /b HTTP/1.1\r\nhost: a\r\n\r\n"], ids=["one", "two"])
+async def test_what_is_broken_costs_those_before_it_no_answer(queued: bytes) -> None:
+    """The body of a request that waits for its turn cannot be read: what was whole is answered, and then the connection ends."""
+    asked: Asked = []
+    let = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope)
+        await let.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    async with listening(app) as port, connected(port) as (reader, writer):
+        writer.write(b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n" + queued + CHUNKED + b"nothing\r\n")
+        await until(lambda: asked)
+        await asyncio.sleep(0.05)
+        let.set()
+        said = await ends(reader)
+    wanted = [b"/a", b"/b"][: 2 if queued else 1]
+    assert [each[-2:] for each in said.split(b"HTTP/1.1 200 OK")[1:]] == wanted
+    assert [each["path"].encode() for each in asked] == wanted
+
+
 async def test_a_websocket_waits_for_nobody() -> None:
     """Behind requests that are under way it is refused: they are answered in their order, and nothing comes between or after."""
     asked: Asked = []

@@ -13,6 +13,7 @@ import pytest
 from router.doors.http1 import GuardedHttp
 from router.processes.server import server, started
 from tests.unit.doors.test_http1 import MEGABYTE, PATIENCE_S, Asked, answering, connected, ends, listening, until
+from tests.unit.doors.test_unread import listening as serving
 
 UP = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 HANDSHAKE = b"GET /a HTTP/1.1\r\nhost: a\r\n" + UP + b"\r\n"
@@ -87,6 +88,38 @@ async def test_who_speaks_before_the_handshake_is_answered_is_cut_off(caplog: py
     assert caplog.records == []
 
 
+async def test_who_leaves_before_the_handshake_is_answered_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Though an answer before it is not read yet; who was about to answer does not take it for a mistake of its own."""
+    heard: list[str] = []
+    waiting, let = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % (8 * MEGABYTE))]})
+            await send({"type": "http.response.body", "body": bytes(8 * MEGABYTE)})
+            return
+        await receive()
+        waiting.set()
+        await let.wait()
+        try:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "hello"})
+        except OSError:
+            heard.append("gone")
+
+    async with listening(app, messages=MEGABYTE) as port, connected(port) as (_, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.write(HANDSHAKE)
+        await waiting.wait()
+        writer.write_eof()
+        await asyncio.sleep(0.05)
+        let.set()
+        await until(lambda: heard)
+    assert caplog.records == []
+
+
 def hearing(heard: list[Any]) -> Callable[..., Any]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -102,6 +135,11 @@ def frame(kind: int, size: int) -> bytes:
     return bytes((kind, 0xFE)) + size.to_bytes(2, "big") + bytes(4 + size)
 
 
+def small(kind: int, data: bytes) -> bytes:
+    """A frame of at most 125 bytes; `kind`: the first byte; masked with nothing."""
+    return bytes((kind, 0x80 | len(data))) + bytes(4) + data
+
+
 @pytest.mark.parametrize("too_much", [frame(0x81, 1025), frame(0x01, 1024) + frame(0x80, 200)], ids=["at once", "in parts"])
 async def test_a_message_that_is_too_long_ends_the_websocket(too_much: bytes) -> None:
     """With 1009, for both; one that is just as long as it may be passes."""
@@ -115,6 +153,64 @@ async def test_a_message_that_is_too_long_ends_the_websocket(too_much: bytes) ->
         said = await ends(reader)
     assert (said[:1], said[2:4]) == (b"\x88", (1009).to_bytes(2, "big"))
     assert (len(heard[0]["text"]), heard[1]["code"]) == (1024, 1009)
+
+
+async def test_who_speaks_to_a_websocket_that_had_to_end_hears_that_it_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """As of any that ended; it is no mistake of his."""
+    heard: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        heard.append((await receive())["type"])
+        for message in ({"type": "websocket.send", "text": "x"}, {"type": "websocket.close", "code": 1000}):
+            try:
+                await send(message)
+            except OSError:
+                heard.append(message["type"])
+
+    async with listening(app, messages=1024) as port, connected(port) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(0x81, 1025))
+        await ends(reader)
+        await until(lambda: len(heard) == 3)
+    assert heard == ["websocket.disconnect", "websocket.send", "websocket.close"]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", [0x01, 0x02], ids=["text", "bytes"])
+async def test_a_message_in_many_parts_takes_no_more_than_what_is_in_it(kind: int) -> None:
+    """Also where nothing is in them, and there is no end."""
+    heard: list[Any] = []
+    async with serving(hearing(heard)) as running, connected(running.servers[0].sockets[0].getsockname()[1]) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        (connection,) = running.server_state.connections
+        writer.write(small(kind, b"a") + small(0x00, b"") * 5000 + small(0x00, b"b") * 500)
+        await until(lambda: connection.frames and len(connection.frames[0]) == 501)
+        assert len(connection.frames) == 1
+        writer.write(small(0x80, b"c"))
+        await until(lambda: heard)
+    said = b"a" + b"b" * 500 + b"c"
+    assert heard[0].get("text", heard[0].get("bytes")) == (said.decode() if kind == 0x01 else said)
+
+
+async def test_a_caller_who_does_not_read_is_answered_no_pings() -> None:
+    """However many he sends before he is cut off; one who reads is answered each."""
+    heard: list[Any] = []
+    async with serving(hearing(heard)) as running, connected(running.servers[0].sockets[0].getsockname()[1]) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        (connection,) = running.server_state.connections
+        writer.write(small(0x89, b"?"))
+        assert await reader.readexactly(3) == b"\x8a\x01?"
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads
+        connection.pause_writing()
+        writer.write(small(0x89, bytes(125)) * 2000 + small(0x81, b"x"))
+        await until(lambda: heard)
+        assert connection.transport.get_write_buffer_size() == 0
+        connection.resume_writing()
 
 
 async def test_nothing_is_compressed() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from string import ascii_lowercase
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from router.decision import NO_BODY, BodyView, RuleMatch
 from router.stages.rule import Rule, json_path
-from router.stages.rule_buckets import FEW, Methods
+from router.stages.rule_buckets import END, FEW, Methods
 from router.stages.rules import Looked, RuleIndex
 
 TRUNCATED = BodyView(b"{", None, truncated=True)
@@ -246,11 +248,26 @@ def test_all_are_looked_at_where_the_words_cannot_be_looked_for(monkeypatch: pyt
     rules = [Rule(str(number), regex=f"word{number}") for number in range(9)]
     methods = Methods(rules, range(9))
     found: list[int] = []
-    expressions = methods.of("GET")._expressions
-    assert expressions is not None
+    (expressions,) = methods.of("GET")._expressions
     monkeypatch.setattr(expressions, "_filter", SimpleNamespace(Match=lambda text, potential: []))
-    expressions.find(b"word7", found)
+    expressions.find(b"word7" + END, found)
     assert found == list(range(9))
+
+
+def words(number: int, length: int) -> str:
+    """That have nothing in common with those of another number."""
+    return "".join(random.Random(number).choices(ascii_lowercase, k=length))
+
+
+@pytest.mark.parametrize("lengths", [[60] * 2500, [60] * 5 + [130_000]], ids=["many words", "long words"])
+def test_more_words_than_fit_are_looked_for_in_parts(lengths: list[int]) -> None:
+    """RE2 has room for some hundred thousand characters of a pass. An expression that is too long for it is looked at by itself."""
+    expressions = [words(number, length) for number, length in enumerate(lengths)]
+    index = RuleIndex([Rule(str(number), regex=expression) for number, expression in enumerate(expressions)])
+    for number in (0, len(lengths) // 2, len(lengths) - 1):
+        looked = index.look("GET", "/", (), BodyView(b"x", "d", text=f"a {expressions[number]} b"))
+        assert looked.match is not None
+        assert looked.match.rule == str(number)
 
 
 def test_json_paths() -> None:

@@ -105,6 +105,16 @@ async def test_what_was_taken_is_finished_and_what_follows_waits(monkeypatch: py
     await yard.events.close()
 
 
+async def test_how_long_an_event_may_be_follows_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP, as the sources do."""
+    yard = Yard(monkeypatch)
+    config = EventsConfig.model_validate({"listen": None, "body": "2KiB", "sources": {"orders": SOURCE}})
+    workspace: Any = SimpleNamespace(config=SimpleNamespace(events=config), consumers={"orders": None}, root=None)
+    await yard.events.serve(workspace)
+    assert yard.events.door.body == 2048
+    await yard.events.close()
+
+
 async def test_who_resumes_at_once_takes_nothing_before_what_was_taken_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two consumers of one source would overtake each other."""
     yard = Yard(monkeypatch)

@@ -32,7 +32,7 @@ class Sending:
             await asyncio.sleep(0)
 
     async def _sent(self, arriving: Arriving, sender: str) -> None:
-        async with arriving.body(sender, self._messages.get) as receive:
+        async with arriving.body(sender, self._messages.get, LONGEST) as receive:
             while True:
                 message = await receive()
                 self._came.put_nowait(None)
@@ -63,7 +63,7 @@ async def filled(arriving: Arriving, senders: int) -> list[Sending]:
 
 async def test_whoever_began_first_gives_way_where_there_is_no_room() -> None:
     """It is told to try again; nobody else notices, and the next one has its body taken."""
-    arriving = Arriving(LONGEST)
+    arriving = Arriving()
     kept_back = await filled(arriving, BODIES)
     assert arriving.size == BODIES * LONGEST
     assert all(each.under_way for each in kept_back)
@@ -80,7 +80,7 @@ async def test_whoever_began_first_gives_way_where_there_is_no_room() -> None:
 
 async def test_what_still_comes_to_one_that_gives_way_counts_no_more() -> None:
     """Nor is it taken off twice."""
-    arriving = Arriving(LONGEST)
+    arriving = Arriving()
     kept_back = await filled(arriving, BODIES)
     other = Sending(arriving, "other")
     await other.send(0)
@@ -92,7 +92,7 @@ async def test_what_still_comes_to_one_that_gives_way_counts_no_more() -> None:
 
 async def test_a_sender_has_a_share_of_the_room_and_beyond_it_is_in_its_own_way() -> None:
     """However long another one has been there."""
-    arriving = Arriving(LONGEST)
+    arriving = Arriving()
     eldest = Sending(arriving, "other")
     await eldest.send()
     own = [Sending(arriving, "one") for _ in range(BODIES // SHARE + 1)]
@@ -103,7 +103,7 @@ async def test_a_sender_has_a_share_of_the_room_and_beyond_it_is_in_its_own_way(
 
 async def test_who_sends_nothing_takes_no_room_and_gives_way_to_nobody() -> None:
     """There is nothing to be had from it."""
-    arriving = Arriving(LONGEST)
+    arriving = Arriving()
     silent = [Sending(arriving, "silent") for _ in range(BODIES)]
     for each in silent:
         await each.send(0)
@@ -115,7 +115,7 @@ async def test_who_sends_nothing_takes_no_room_and_gives_way_to_nobody() -> None
 @pytest.mark.parametrize("end", ["whole", "cancelled"])
 async def test_what_a_body_took_is_there_for_others_once_it_is_over(end: str) -> None:
     """However it ended."""
-    arriving = Arriving(LONGEST)
+    arriving = Arriving()
     for each in await filled(arriving, SHARE):
         await (each.send(0, more=False) if end == "whole" else each.leave())
     assert arriving.size == 0
@@ -125,5 +125,5 @@ async def test_what_a_body_took_is_there_for_others_once_it_is_over(end: str) ->
 async def test_a_time_that_is_up_is_no_giving_way() -> None:
     """Whose own time-out it was hears of it."""
     with pytest.raises(TimeoutError):
-        async with Arriving(LONGEST).body("one", asyncio.Queue[Any]().get):
+        async with Arriving().body("one", asyncio.Queue[Any]().get, LONGEST):
             raise TimeoutError

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,4 +140,24 @@ async def test_a_source_has_as_many_events_under_way_as_it_may() -> None:
     assert await door.ask("shop") == (401, "event_unsigned")
     door.taker.free.set()
     assert await asyncio.gather(*first) == [(202, "accepted")] * 2
+    assert await door.shop() == (202, "accepted")
+
+
+async def test_what_is_exchanged_is_so_for_who_comes_next() -> None:
+    """How many events of a source may be under way, and how long one may be; without a restart."""
+    door = Door()
+    door.taker.free.clear()
+    first = [asyncio.create_task(door.shop()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await door.shop() == (503, "overloaded")
+    plan = door.app.plans["shop"]
+    door.app.plans = {**door.app.plans, "shop": replace(plan, settings=plan.settings.model_copy(update={"concurrency": 3}))}
+    more = [asyncio.create_task(door.shop()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await door.shop() == (503, "overloaded")
+    door.taker.free.set()
+    assert await asyncio.gather(*first, *more) == [(202, "accepted")] * 5
+    door.app.body = len(BODY) - 1
+    assert await door.shop() == (413, "body_too_large")
+    door.app.body = len(BODY)
     assert await door.shop() == (202, "accepted")
