@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -251,10 +251,10 @@ def test_an_access_log_that_never_comes_is_waited_for_with_patience(tmp_path: Pa
             assert ended - decided > timedelta(milliseconds=500)
 
 
-@pytest.mark.parametrize("end", ["leaves", "hears all"])
-def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path: Path, end: str) -> None:
-    """Envoy shows no more once it has the head's answer; how the response ended, and when, its access log tells."""
-    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}) as (lockgate, envoy):
+@pytest.mark.parametrize(("asking", "end"), [(processor, "leaves"), (processor, "hears all"), (authorizer, "hears all")])
+def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path: Path, asking: Callable[[], Any], end: str) -> None:
+    """Envoy shows no more once it has the head's answer, or the first; how the response ended, and when, its access log tells."""
+    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}, filters=[asking()]) as (lockgate, envoy):
         with _events(lockgate, envoy):
             decision = _decided(lockgate, "/events")
             time.sleep(2)
