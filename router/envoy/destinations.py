@@ -138,9 +138,11 @@ def _cluster(workspace: Workspace, options: Options, name: str, destination: str
 
 
 def _answered() -> list[Json]:
-    """No upstream speaks in Lockgate's name. Here, and not before the door, through which Lockgate's own answers come too."""
+    """No upstream speaks in Lockgate's name, and behind a body, which the door is not shown, no caller. Here, and not before the door,
+    through which Lockgate's own answers come too."""
     message = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
-    removed = {"response_mutations": [removed_prefix(OWN_PREFIX)]}
+    parts = ("response_mutations", "response_trailers_mutations", "request_trailers_mutations")
+    removed = {part: [removed_prefix(OWN_PREFIX)] for part in parts}
     return [
         extension("envoy.filters.http.header_mutation", message, mutations=removed),
         extension("envoy.filters.http.upstream_codec", "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"),

@@ -176,7 +176,7 @@ def make_envoy(
     door = EnvoyDoor(gate, gateway, services.clock, observer, outcomes, limits.concurrency + limits.queue, own_space(services), node)
     tell = None if others is None else lambda reports: others.tell([list(astuple(each)) for each in reports])
     server = _transport(config.server, count)(
-        Processor(door, config.deadline), Authorizer(door, config.deadline, config.longest_request), AccessLog(outcomes, tell), limits.body
+        Processor(door, config.deadline), Authorizer(door, config.deadline), AccessLog(outcomes, tell), limits.body
     )
     return EnvoyListener(server, door, outcomes, material, config, others)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from typing import Any
 import pytest
 import yaml
 from cryptography import x509
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import StreamEnded, TrailersReceived
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -32,6 +36,7 @@ from router.settings import Address
 from router.workspace import Workspace, parse, read
 from tests.conformance.envoy_messages import BOOTSTRAP, CLUSTER, FILTER, NETWORK_FILTER, ROUTE, fault
 from tests.conformance.envoy_workspaces import EVERYTHING, PLAIN, at, halden, pem, workspace
+from tests.e2e import http2_framing as http2
 from tests.e2e.envoy import _ready, binary
 from tests.e2e.processes import Process, until
 from tests.e2e.wire import Answer, ask, raw
@@ -419,6 +424,60 @@ def test_another_upstream_is_asked_where_one_cannot_be_reached(service: tuple[in
     upstreams = [{"url": f"http://127.0.0.1:{port}"} for port in (nobody, service[0])]
     with before(tmp_path, workspace(tmp_path, {"desk": {"adapter": "http", "upstreams": upstreams}}), "desk") as envoy:
         assert {envoy.ask("POST", "/echo/1").status for _ in range(6)} == {200}
+
+
+def test_no_service_speaks_in_lockgates_name_behind_its_answer(tmp_path: Path) -> None:
+    """In trailers, which gRPC's libraries show as they show fields."""
+    grpc = pytest.importorskip("grpc")
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    class Forging(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # without types
+        def Check(self, _: Any, context: Any) -> Any:
+            context.set_trailing_metadata((("x-lockgate-tenant", "halden"), ("x-kept", "yes")))
+            return health_pb2.HealthCheckResponse(status=1)
+
+    server = grpc.server(ThreadPoolExecutor(4))
+    health_pb2_grpc.add_HealthServicer_to_server(Forging(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    made = workspace(tmp_path, {"calls": {"adapter": "http", "upstreams": [{"url": f"http://127.0.0.1:{port}"}]}})
+    try:
+        with before(tmp_path, made, "calls", http2="calls") as envoy, grpc.insecure_channel(f"127.0.0.1:{envoy.port}") as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            _, call = stub.Check.with_call(health_pb2.HealthCheckRequest(), timeout=10)
+            assert {name for name, _ in call.trailing_metadata()} == {"x-kept"}
+    finally:
+        server.stop(None)
+
+
+def test_no_caller_speaks_in_lockgates_name_behind_a_body(tmp_path: Path) -> None:
+    """In trailers, which go on to a service that speaks HTTP/2."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(_trailers, listener)
+        upstreams = [{"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}]
+        made = workspace(tmp_path, {"calls": {"adapter": "http", "upstreams": upstreams}})
+        with before(tmp_path, made, "calls", http2="calls") as envoy:
+            forged = [("x-lockgate-subject", "root"), ("x-kept", "yes")]
+            told = http2.ask(envoy.port, "POST", "/calls/1", [], b"body", forged)
+        assert (told.status, heard.result(10)) == (200, {"x-kept"})
+
+
+def _trailers(listener: socket.socket) -> set[str]:
+    """Names of the fields behind the first body that comes, which is answered."""
+    connection, names = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8")), set[str]()
+    wire, _ = listener.accept()
+    with wire:
+        wire.settimeout(10)
+        connection.initiate_connection()
+        wire.sendall(connection.data_to_send())
+        while received := wire.recv(65536):
+            for event in connection.receive_data(received):
+                if isinstance(event, TrailersReceived):
+                    names |= {str(name) for name, _ in event.headers or ()}
+                if isinstance(event, StreamEnded):
+                    connection.send_headers(1, [(":status", "200")], end_stream=True)
+            wire.sendall(connection.data_to_send())
+    return names
 
 
 def test_grpc_goes_through_and_is_refused_in_its_own_words(tmp_path: Path) -> None:

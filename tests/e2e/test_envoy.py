@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 from websockets.sync.client import connect
 
 from examples.halden.demo.company import free_ports
+from router.doors.envoy.outcomes import SEVERAL
 from tests.e2e import http2_framing as http2
 from tests.e2e.envoy import MODE, Envoy, authorizer, cluster, envoy_before, fronted, processor, routes
 from tests.e2e.processes import until
@@ -231,6 +232,14 @@ def test_without_an_access_log_the_response_header_is_the_outcome(tmp_path: Path
         assert (outcome["result"], outcome["status"], outcome["complete"]) == ("routed", 200, False)
 
 
+def test_without_an_access_log_an_answer_of_envoys_own_is_a_failure(tmp_path: Path) -> None:
+    """No service had the request; Envoy says of the answer's head who gave it."""
+    with fronted(tmp_path, envoy={"access_log": False}, als=False) as (lockgate, envoy):
+        outcome = lockgate.outcome(envoy.ask("ann", "GET", "/lonely/1").decision)
+        assert (outcome["result"], outcome["status"], outcome["reason"]) == ("failed", 503, "envoy_local_reply")
+        assert not outcome["complete"]
+
+
 def test_an_access_log_that_never_comes_is_waited_for_with_patience(tmp_path: Path) -> None:
     """Then the outcome is what the header said; and of responses that may go on, as soon as nothing is told of what has ended either."""
     with fronted(tmp_path, envoy={"outcome_patience": "600ms"}, als=False) as (lockgate, envoy):
@@ -242,10 +251,10 @@ def test_an_access_log_that_never_comes_is_waited_for_with_patience(tmp_path: Pa
             assert ended - decided > timedelta(milliseconds=500)
 
 
-@pytest.mark.parametrize("end", ["leaves", "hears all"])
-def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path: Path, end: str) -> None:
-    """Envoy shows no more once it has the head's answer; how the response ended, and when, its access log tells."""
-    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}) as (lockgate, envoy):
+@pytest.mark.parametrize(("asking", "end"), [(processor, "leaves"), (processor, "hears all"), (authorizer, "hears all")])
+def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path: Path, asking: Callable[[], Any], end: str) -> None:
+    """Envoy shows no more once it has the head's answer, or the first; how the response ended, and when, its access log tells."""
+    with fronted(tmp_path, envoy={"outcome_patience": "500ms"}, filters=[asking()]) as (lockgate, envoy):
         with _events(lockgate, envoy):
             decision = _decided(lockgate, "/events")
             time.sleep(2)
@@ -257,6 +266,19 @@ def test_a_response_that_lasts_longer_than_an_outcome_waits_has_its_own(tmp_path
     expected = ("failed", "client_gone", False) if end == "leaves" else ("routed", "", True)
     assert (outcome["result"], outcome["reason"], outcome["complete"]) == expected
     assert (outcome["total_ns"] > 2e9, outcome["response_bytes"] > 0, outcome["attempts"]) == (True, True, 1)
+
+
+def test_sockets_that_are_open_for_long_have_their_own_ends(tmp_path: Path) -> None:
+    """Many, and nothing else that Envoy could tell of: that is no sign that it tells of nothing."""
+    with fronted(tmp_path, envoy={"outcome_patience": "200ms"}) as (lockgate, envoy), contextlib.ExitStack() as open_ones:
+        headers = {"authorization": f"Bearer {lockgate.keys['ann']}"}
+        where = f"ws://127.0.0.1:{envoy.ports['envoy']}/chat/1"
+        chats = [open_ones.enter_context(connect(where, additional_headers=headers, proxy=None)) for _ in range(SEVERAL)]
+        decisions = [json.loads(chat.recv())["x-lockgate-decision-id"] for chat in chats]
+        time.sleep(3)
+        open_ones.close()
+        outcomes = [lockgate.outcome(each) for each in decisions]
+    assert {(each["result"], each["complete"], each["total_ns"] > 2e9) for each in outcomes} == {("routed", True, True)}
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 from adapters.local_repeats import LocalRepeats
 from router.delivery.judging import Terms
 from router.doors.body import ClientGoneError
+from router.doors.envoy import outcomes
 from router.doors.envoy.cases import Case, Pass, Stop
 from router.doors.envoy.judging import EnvoyDoor
 from router.doors.envoy.outcomes import SEVERAL, Outcomes, Report
@@ -19,7 +20,7 @@ from router.doors.gate import Gate
 from router.doors.runtime import KeptAnswers
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
-from router.ports import Clock, Headers
+from router.ports import Clock, Entry, Headers
 from router.stages.rule import Rule
 from router.stages.rules import RuleIndex
 from router.system import SystemClock
@@ -351,11 +352,13 @@ async def test_how_a_request_ended_decides_what_the_next_hears(told: Callable[[s
     await behind.idle()
 
 
-async def answered(behind: Behind, *, status: int = 200, whole: bool = False, shown: bool = False) -> Pass:
+async def answered(behind: Behind, *, status: int = 200, **said: bool) -> Pass:
     """Envoy has shown that much of an answer, and has ended the stream."""
     answer = await behind.asked()
     assert isinstance(answer, Pass)
-    answer.awaited.status, answer.awaited.whole, answer.awaited.shown = status, whole, shown
+    answer.awaited.status = status
+    for name, value in said.items():
+        setattr(answer.awaited, name, value)
     behind.outcomes.over(answer.awaited)
     return answer
 
@@ -386,14 +389,23 @@ async def test_a_response_that_goes_on_is_waited_for_as_long_as_a_request_may_la
     await behind.idle()
 
 
-@pytest.mark.parametrize("ended", [{"status": 0}, {"whole": True}, {"shown": True}])
-async def test_what_has_ended_is_waited_for_with_patience(ended: dict[str, Any]) -> None:
-    """No head at all, one that nothing follows, a body that is shown while it passes: the stream ended with the request."""
+@pytest.mark.parametrize(
+    ("ended", "outcome"),
+    [
+        ({"status": 0}, ("failed", "envoy_unreported")),
+        ({"whole": True}, ("routed", "")),
+        ({"shown": True}, ("routed", "")),
+        ({"local": True}, ("failed", "envoy_local_reply")),
+    ],
+)
+async def test_what_has_ended_is_waited_for_with_patience(ended: dict[str, Any], outcome: tuple[str, str]) -> None:
+    """No head at all, one that nothing follows, a body that is shown while it passes, an answer of Envoy's own: the stream ended with the
+    request."""
     clock = Later()
     behind = Behind(House(), clock=clock)
     await answered(behind, **ended)
     assert await swept(behind, clock, 59) == []
-    assert await swept(behind, clock, 2) == [("failed", "envoy_unreported") if "status" in ended else ("routed", "")]
+    assert await swept(behind, clock, 2) == [outcome]
 
 
 async def test_a_log_that_says_nothing_of_what_ended_is_not_waited_for() -> None:
@@ -414,17 +426,140 @@ async def test_a_log_that_says_nothing_of_what_ended_is_not_waited_for() -> None
 
 
 async def test_a_log_that_says_nothing_at_all_is_not_waited_for() -> None:
-    """Of so many responses some would have ended, and been told of. While one is told of now and then, the others may go on."""
+    """Of so many answers some would have ended, and been told of."""
     clock = Later()
     behind = Behind(House(), most=100, clock=clock, lasting=100)
-    heard = [await answered(behind) for _ in range(SEVERAL + 2)]
+    for _ in range(SEVERAL):
+        await answered(behind)
     assert await swept(behind, clock, 61) == []
-    for _ in range(2):
-        assert behind.outcomes.told(report(heard.pop().decision.id))
-        await swept(behind, clock, 200)
-    assert len(behind.outcomes) == SEVERAL
-    assert len(await swept(behind, clock, 170)) == SEVERAL + 2
+    assert await swept(behind, clock, 290) == []
+    assert await swept(behind, clock, 10) == [("routed", "")] * SEVERAL
+
+
+async def test_sockets_that_are_open_for_long_are_no_silence() -> None:
+    """Nor are streams of events: nobody would think that one of them has ended."""
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    open_ones = [await answered(behind, stays=True) for _ in range(SEVERAL + 2)]
+    for _ in range(8):
+        assert await swept(behind, clock, 61) == []
+    assert all(behind.outcomes.told(report(each.decision.id)) for each in open_ones)
+    await behind.outcomes.close()
+
+
+async def test_a_log_that_told_once_is_not_silent_for_being_quiet() -> None:
+    """Envoy does send it here: what goes on is waited for, whatever it is, and also where a report was lost."""
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    heard, *others = [await answered(behind) for _ in range(SEVERAL + 2)]
+    assert behind.outcomes.told(report(heard.decision.id))
+    await answered(behind, whole=True)
+    assert len(await swept(behind, clock, 61)) == 2
+    assert len(await swept(behind, clock, 500)) == 2
+    assert all(behind.outcomes.told(report(each.decision.id)) for each in others)
+    await behind.outcomes.close()
+
+
+async def test_a_log_that_told_once_is_silent_after_several_reports_are_missing() -> None:
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    heard, other = await answered(behind), await answered(behind)
+    assert behind.outcomes.told(report(heard.decision.id))
+    for _ in range(SEVERAL - 1):
+        await answered(behind, whole=True)
+    assert len(await swept(behind, clock, 61)) == SEVERAL
+    await answered(behind, whole=True)
+    assert len(await swept(behind, clock, 61)) == SEVERAL + 2
+    assert not behind.outcomes.told(report(other.decision.id))
+    await behind.outcomes.close()
+
+
+async def test_who_left_before_an_answer_is_no_sign_of_silence() -> None:
+    """Envoy may not have heard of the decision any more, and tells nobody of a request without one."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    await answered(behind, status=0)
+    await answered(behind)
+    assert await swept(behind, clock, 61) == [("failed", "envoy_unreported")]
+    assert len(behind.outcomes) == 1
+    await behind.outcomes.close()
+
+
+async def asked_once(behind: Behind) -> Pass:
+    """By ext_authz, which shows nothing more."""
+    case = await behind.opened()
+    answer = await behind.door.judge(case, BODY, PATIENCE_S, asked_once=True, blind=True)
+    behind.door.close(case)
+    assert isinstance(answer, Pass)
+    return answer
+
+
+async def test_what_is_asked_once_is_kept_without_its_body_and_keeps_no_configuration() -> None:
+    """As what goes on: its end may be an hour away, and nobody may ever tell of it."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    told, untold = await asked_once(behind), await asked_once(behind)
+    assert told.awaited.decision.request.body.data
+    assert await swept(behind, clock, 61) == []
+    assert not told.awaited.decision.request.body.data
     await behind.idle()
+    assert await swept(behind, clock, 500) == []
+    assert behind.outcomes.told(report(told.decision.id))
+    assert await swept(behind, clock, 40) == [("routed", ""), ("failed", "envoy_unreported")]
+    assert not behind.outcomes.told(report(untold.decision.id))
+
+
+async def test_of_what_is_asked_once_only_so_many_are_waited_for() -> None:
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    for _ in range(3):
+        await asked_once(behind)
+    assert await swept(behind, clock, 61) == [("failed", "envoy_unreported")]
+    await behind.outcomes.close()
+
+
+async def test_no_more_outcomes_are_given_up_at_once_than_the_ledger_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses everybody's records while too many wait: neither a sweep nor a worker's end is to bring that about."""
+    monkeypatch.setattr(outcomes, "AT_ONCE", 3)
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    for _ in range(20):
+        await answered(behind)
+    assert await swept(behind, clock, 61) == []
+    assert len(await swept(behind, clock, 600)) == 3
+    together, at_once, append = 0, 0, behind.house.ledger.append
+
+    async def counted(entry: Entry) -> int:
+        nonlocal together, at_once
+        together += 1
+        at_once = max(at_once, together)
+        await asyncio.sleep(0)
+        together -= 1
+        return await append(entry)
+
+    monkeypatch.setattr(behind.house.ledger, "append", counted)
+    await behind.outcomes.close()
+    assert (at_once, len(behind.ends())) == (3, 20)
+
+
+async def test_an_answer_that_goes_on_has_spent_its_key() -> None:
+    """It is not shown, and so not kept; a claim lasts an hour, and after that whoever repeats the request would be the first again."""
+    clock = Later()
+    behind = Behind(keeping_house(), clock=clock)
+    first = await keyed(behind)
+    assert isinstance(first, Pass)
+    assert first.awaited.keeping is not None
+    length = (b"content-length", b"100000")
+    assert not first.awaited.keeping.began(200, [length], "via_upstream", ended=False)
+    first.awaited.status = 200
+    behind.outcomes.over(first.awaited)
+    assert await swept(behind, clock, 61) == []
+    again = await keyed(behind)
+    assert isinstance(again, Stop)
+    assert again.code == "idempotency_unanswered"
+    await behind.idle()
+    assert behind.outcomes.told(report(first.decision.id))
+    await behind.outcomes.close()
 
 
 async def test_one_report_that_was_lost_is_no_silence() -> None:

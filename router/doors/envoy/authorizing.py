@@ -27,12 +27,11 @@ SELDOM = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))  # have a body
 
 
 class Authorizer:
-    """The service. `longest_s`: how long a request may last before its outcome is written down as unknown."""
+    """The service. `deadline_s`: for a decision, unless Envoy's route says less."""
 
-    def __init__(self, door: EnvoyDoor, deadline_s: float, longest_s: float) -> None:
+    def __init__(self, door: EnvoyDoor, deadline_s: float) -> None:
         self._door = door
         self._deadline_s = deadline_s
-        self._longest_s = longest_s
 
     async def check(self, asked: CheckRequest, context: Any) -> CheckResponse:
         told = asked.attributes
@@ -70,7 +69,7 @@ class Authorizer:
 
     async def _judged(self, case: Case, body: bytes, wanted: Overrides) -> Pass | Stop:
         shown = body if case.body is Body.WHOLE else b""
-        return await self._door.judge(case, shown, wanted.deadline_s, self._longest_s, asked_once=True, blind=True)
+        return await self._door.judge(case, shown, wanted.deadline_s, asked_once=True, blind=True)
 
 
 def _headers(http: AttributeContext.HttpRequest) -> Headers:

@@ -9,6 +9,7 @@ from router.errors import RefusedError
 from router.ports import Headers
 
 GRPC = b"application/grpc"
+EVENTS = b"text/event-stream"
 NO_SOURCE = "Envoy does not say where the request came from; its filter needs `request_attributes: [source.address]`."
 
 
@@ -67,3 +68,8 @@ def is_upgrade(headers: Headers) -> bool:
 def is_grpc(headers: Headers) -> bool:
     """A stream of messages, whose end may never come."""
     return any(name == b"content-type" and value[: len(GRPC)].lower() == GRPC for name, value in headers)
+
+
+def is_of_events(headers: Headers) -> bool:
+    """An answer that is a stream of events, or a request for one."""
+    return any(name in (b"content-type", b"accept") and EVENTS in value.lower() for name, value in headers)

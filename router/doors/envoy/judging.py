@@ -17,7 +17,7 @@ from router.dispatch import content_digest, undeliverable
 from router.doors.body import BodyReader, ClientGoneError, read_whole
 from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.changes import changes, lost
-from router.doors.envoy.heads import is_grpc, is_upgrade, scope
+from router.doors.envoy.heads import is_grpc, is_of_events, is_upgrade, scope
 from router.doors.envoy.keeping import Keeping
 from router.doors.envoy.outcomes import Awaited, Outcomes
 from router.doors.forwarding import request_headers
@@ -42,7 +42,7 @@ UNLIMITED = "The length of an answer cannot be limited where Envoy passes it on.
 
 class EnvoyDoor:
     """`most`: how many decisions may be under way in this worker; beyond it they are shed. `own`: paths that are answered here, as by the
-    gateway. `node`: this one's name among others. `longest_s`: see `Outcomes.begin`."""
+    gateway. `node`: this one's name among others."""
 
     def __init__(
         self,
@@ -92,14 +92,11 @@ class EnvoyDoor:
         """Requests that nothing is being decided about: their bodies are awaited, or Envoy passes them on."""
         return max(0, self._cases - self.inside) + self.outcomes.alone
 
-    async def judge(
-        self, case: Case, body: bytes, deadline_s: float, longest_s: float | None = None, *, asked_once: bool = False, blind: bool = False
-    ) -> Pass | Stop:
-        """`body`: all of it where the case waits for the whole; `asked_once`: by a filter that can change no body; `blind`: one that
-        is not shown answers, so that none can be kept. `longest_s`: see `Outcomes.begin`. A
-        decision that is late, or that nobody waits for any more because Envoy's caller is gone, is recorded as it is, and what would have
-        gone on does not."""
-        task = asyncio.create_task(self._caught(lambda: self._decided(case, body, longest_s, asked_once, blind)))
+    async def judge(self, case: Case, body: bytes, deadline_s: float, *, asked_once: bool = False, blind: bool = False) -> Pass | Stop:
+        """`body`: all of it where the case waits for the whole; `asked_once`: by a filter that can change no body, and shows nothing more;
+        `blind`: one that is not shown answers, so that none can be kept. A decision that is late, or that nobody waits for any more because
+        Envoy's caller is gone, is recorded as it is, and what would have gone on does not."""
+        task = asyncio.create_task(self._caught(lambda: self._decided(case, body, asked_once, blind)))
         self._deciding.add(task)
         task.add_done_callback(self._deciding.discard)
         self._gate.keep(case.runtime)  # the case may be closed before the decision is there
@@ -162,17 +159,17 @@ class EnvoyDoor:
         await own.answer(runtime, head, subject, answer, Visit(head.headers), whole)
         return Stop(answer.status, answer.headers, answer.body, "answered")
 
-    async def _decided(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
+    async def _decided(self, case: Case, body: bytes, asked_once: bool, blind: bool) -> Pass | Stop:
         if self.inside >= self._most:
             raise RefusedError("Lockgate is at its limit; please try again.", "overloaded", 503, 1)
         self.inside += 1
         try:
             with self._gate.using():
-                return await self._weighed(case, body, longest_s, asked_once, blind)
+                return await self._weighed(case, body, asked_once, blind)
         finally:
             self.inside -= 1
 
-    async def _weighed(self, case: Case, body: bytes, longest_s: float | None, asked_once: bool, blind: bool) -> Pass | Stop:
+    async def _weighed(self, case: Case, body: bytes, asked_once: bool, blind: bool) -> Pass | Stop:
         runtime = case.runtime
         if case.own and self._own is not None:
             return await self._of_own(self._own, runtime, case.head, case.subject, body)
@@ -194,7 +191,7 @@ class EnvoyDoor:
         try:
             if decision.outcome is not None:
                 return await self._held(case, exchange, claim)
-            return self._passed(case, exchange, body, longest_s, asked_once, claim)
+            return self._passed(case, exchange, body, asked_once, claim)
         except LockgateError as error:  # an obligation that cannot be met, or a store that cannot hold it: nothing was sent
             return await self._failed(exchange, error, claim)
         except Exception:  # its decision is recorded, so that its end must be
@@ -218,7 +215,7 @@ class EnvoyDoor:
         await self._ended(exchange, outcome)
         return Stop(status, headers, body, outcome.reason, exchange.decision.id)
 
-    def _passed(self, case: Case, exchange: Exchange, body: bytes, longest_s: float | None, asked_once: bool, claim: Claim | None) -> Pass:
+    def _passed(self, case: Case, exchange: Exchange, body: bytes, asked_once: bool, claim: Claim | None) -> Pass:
         decision, dispatcher = exchange.decision, exchange.runtime.dispatcher
         dispatcher.destination(decision)
         if response_limit(decision.verdict.obligations) is not None:
@@ -234,8 +231,9 @@ class EnvoyDoor:
         if decision.verdict.obligations:
             dispatcher.mirror(decision, obliged)
         awaited = Awaited(decision, exchange.runtime, case.started_ns, exchange.reader.digest if case.body is Body.WHOLE else None)
+        awaited.unseen, awaited.stays = asked_once, case.socket or is_grpc(case.came) or is_of_events(case.came)
         awaited.keeping = Keeping(claim) if claim is not None else None
-        self.outcomes.begin(awaited, longest_s)
+        self.outcomes.begin(awaited)
         return Pass(decision, made, awaited)
 
     async def _held(self, case: Case, exchange: Exchange, claim: Claim | None) -> Stop:

@@ -2,8 +2,11 @@
 
 Only the access log knows of resets, of replies that Envoy made itself and of its router's retries, and whether a response went whole. Where
 it is sent to us the outcome waits for it: with patience once the request has ended, and for as long as a request may last where Envoy shows
-us no more of it before its end, as it does once a response's header is answered. What lasts longer is kept without its body, some kilobytes
-each. Where no log comes, the outcome is what the response's header told.
+us no more of it before its end, as it does once a response's header is answered, and ext_authz from the beginning. What lasts longer is
+kept without its body, some kilobytes each. Where no log comes, the outcome is what the response's header told.
+
+Nobody says that none comes. A log that is quiet may be one of sockets that are open for hours, and what is given up is on record with an
+end that it did not have; so it takes a request that has ended for certain, or several that should have.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from router.decision import NO_BODY, Decision, Outcome, Result
@@ -26,7 +30,12 @@ log = logging.getLogger("lockgate.envoy")
 SWEEP_S = 0.5
 MOST = 100_000
 LASTING = 20_000  # of these may be responses that go on
-SEVERAL, QUIET = 16, 6  # of these, and of what all wait for with patience: so long none of so many ended
+SEVERAL, QUIET = 16, 6  # so many, and so long, as a multiple of what they wait with patience
+AT_ONCE = 1_000  # outcomes that are given up together: the ledger refuses everybody's records while too many wait
+SILENT = (
+    "Envoy's access log tells nothing here of requests that have ended, so that outcomes are what the heads of responses told, until it "
+    "does; set `envoy.access_log: false` where Envoy sends none"
+)
 SECOND = 1_000_000_000
 
 
@@ -49,17 +58,21 @@ class Report:
 
 @dataclass(slots=True)
 class Awaited:
-    """`status` is that of the response's header, 0 while there was none; `whole`, that nothing follows it; `shown`, that what follows is
-    shown here. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of, and what keeps no configuration from
-    being closed. `keeping`: for whoever repeats the request."""
+    """`status` is that of the response's header, 0 while there was none; `local`, that Envoy gave it by itself; `whole`, that nothing
+    follows it; `shown`, that what follows is shown here; `unseen`, that not even the header is. `stays`: it may well be open for hours, as
+    WebSockets and streams are. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of. `runtime`: None where
+    that keeps no configuration from being closed any more. `keeping`: for whoever repeats the request."""
 
     decision: Decision
-    runtime: Runtime
+    runtime: Runtime | None
     started_ns: int
     request_digest: str | None = None
     status: int = 0
+    local: bool = False
     whole: bool = False
     shown: bool = False
+    unseen: bool = False
+    stays: bool = False
     lasting: bool = False
     ended_ns: int = 0
     due_ns: int = 0
@@ -67,8 +80,18 @@ class Awaited:
 
     @property
     def goes_on(self) -> bool:
-        """After its stream has ended."""
-        return self.status != 0 and not (self.whole or self.shown)
+        """Perhaps, when nothing more of it is shown."""
+        return self.unseen or (self.status != 0 and not self.surely_ended)
+
+    @property
+    def surely_ended(self) -> bool:
+        """With its stream. Where no answer was seen Envoy may never have heard of the decision, and tells nobody of its end."""
+        return self.whole or self.shown or self.local
+
+    @property
+    def since_ns(self) -> int:
+        """From when on nothing more of it was shown."""
+        return self.ended_ns or self.started_ns
 
 
 class Outcomes:
@@ -95,20 +118,24 @@ class Outcomes:
         self._most = most
         self._lasting = lasting
         self._heard_ns = 0  # when the log last told of a request of ours
-        self._silent = False  # it did not tell of one that had ended
+        self._missed = 0  # ended since, and it did not tell of them
+        self._silent = False  # nobody sends it here, by all that is known
         self._awaited: dict[str, Awaited] = {}  # in the order of their decisions
         self._recording: set[asyncio.Task[None]] = set()
         self._none = asyncio.Event()  # is waited for any more; looked at by who waits for that
 
-    def begin(self, awaited: Awaited, longest_s: float | None = None) -> None:
-        """The caller may go on from here; with `longest_s` nobody is going to say that its request is over."""
-        self._gate.keep(awaited.runtime)
+    def begin(self, awaited: Awaited) -> None:
+        """The caller may go on from here; of one that is `unseen` nobody is going to say that its request is over."""
+        if awaited.runtime is not None:
+            self._gate.keep(awaited.runtime)
         if len(self._awaited) >= self._most:
             self._give_up(next(iter(self._awaited.values())))
-        if longest_s is not None:
-            awaited.due_ns = self._clock.monotonic_ns() + int(longest_s * SECOND)
         self._awaited[awaited.decision.id] = awaited
-        if longest_s is not None and not self._logged:
+        if not awaited.unseen:
+            return
+        if self._logged:
+            awaited.due_ns = self._clock.monotonic_ns() + min(self._patience_ns, self._longest_ns)
+        else:
             self._give_up(awaited)
 
     def over(self, awaited: Awaited) -> None:
@@ -137,7 +164,7 @@ class Outcomes:
         awaited = self._awaited.get(report.decision_id)
         if awaited is None:
             return False
-        self._heard_ns, self._silent = self._clock.monotonic_ns(), False
+        self._heard_ns, self._missed, self._silent = self._clock.monotonic_ns(), 0, False
         self._end(
             awaited,
             Outcome(
@@ -163,22 +190,22 @@ class Outcomes:
             self.sweep()
 
     def sweep(self) -> None:
-        """What is due is given up, or waited for as long as a request may last. That would be in vain, and is not done, while the log says
-        nothing even of what has ended, or nothing at all for long although several go on."""
+        """What is due is given up, or waited for as long as a request may last. That would be in vain, and is not done, where the log is
+        silent. Of what was waited for long, no more is given up than the ledger takes beside what others do."""
         now = self._clock.monotonic_ns()
-        due = [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now]
+        due = [each for each in self._awaited.values() if each.due_ns and each.due_ns <= now and not each.lasting]
+        self._missed += sum(each.surely_ended and each.ended_ns > self._heard_ns for each in due)
+        self._note(silent=self._missed >= (SEVERAL if self._heard_ns else 1))
         for awaited in due:
-            if awaited.ended_ns and not awaited.goes_on and self._heard_ns < awaited.ended_ns:
-                self._silent = True
-        for awaited in due:
-            if awaited.goes_on and not (awaited.lasting or self._silent):
-                self._wait_longer(awaited, now)
+            if awaited.goes_on and not self._silent:
+                self._wait_longer(awaited)
             else:
                 self._give_up(awaited)
         lasting = [each for each in self._awaited.values() if each.lasting]
-        if len(lasting) >= SEVERAL and now - max(self._heard_ns, lasting[0].ended_ns) > QUIET * self._patience_ns:
-            self._silent = True
-        for awaited in lasting if self._silent else lasting[: -self._lasting]:
+        self._note(silent=not self._heard_ns and self._should_have_ended(lasting, now))
+        beyond = len(lasting) - self._lasting
+        vain = [each for place, each in enumerate(lasting) if self._silent or place < beyond or each.due_ns <= now]
+        for awaited in vain[:AT_ONCE]:
             self._give_up(awaited)
 
     async def ended(self, until: float) -> None:
@@ -191,11 +218,16 @@ class Outcomes:
                     self._none.clear()
 
     async def close(self) -> None:
-        """Records what is known of all that is still waited for. Returns when that is durable, or known not to be."""
-        for awaited in list(self._awaited.values()):
-            self._give_up(awaited)
-        while self._recording:
-            await asyncio.wait(self._recording)
+        """Records what is known of all that is still waited for. Returns when that is durable, or known not to be. Who has no time for that
+        cancels it, and what is left is recorded at once."""
+        try:
+            while self._awaited or self._recording:
+                for awaited in list(islice(self._awaited.values(), AT_ONCE)):
+                    self._give_up(awaited)
+                await asyncio.wait(self._recording)
+        finally:
+            for awaited in list(self._awaited.values()):
+                self._give_up(awaited)
 
     def __len__(self) -> int:
         return len(self._awaited)
@@ -205,21 +237,45 @@ class Outcomes:
         """How many are waited for whose stream has ended, or who had none."""
         return sum(each.due_ns != 0 for each in self._awaited.values())
 
-    def _wait_longer(self, awaited: Awaited, now: int) -> None:
-        """An outcome needs nothing of a body."""
+    def _note(self, *, silent: bool) -> None:
+        if silent and not self._silent:
+            self._silent = True
+            log.warning(SILENT)
+
+    def _should_have_ended(self, lasting: Sequence[Awaited], now: int) -> bool:
+        """So many, for so long, of those of which one would think so."""
+        since = now - QUIET * self._patience_ns
+        return sum(each.since_ns < since and not each.stays for each in lasting) >= SEVERAL
+
+    def _wait_longer(self, awaited: Awaited) -> None:
+        """An outcome needs nothing of a body, nor of the configuration that was decided by, which would not go after a reload. Who repeats
+        the request is not told of its answer: it is not shown here, and a claim does not last as long as it may."""
         awaited.lasting = True
-        self._gate.leave(awaited.runtime)
-        awaited.due_ns = now + self._longest_ns
+        awaited.due_ns = awaited.since_ns + self._longest_ns
+        runtime, awaited.runtime = awaited.runtime, None
+        keeping, awaited.keeping = awaited.keeping, None
+        if keeping is not None:
+            self._in_background(self._spent(keeping, runtime))
+        elif runtime is not None:
+            self._gate.leave(runtime)
         decision = awaited.decision
         request, signals = replace(decision.request, body=NO_BODY, earlier=()), replace(decision.signals, masked_text=None)
         awaited.decision = replace(decision, request=request, signals=signals)
 
+    async def _spent(self, keeping: Keeping, runtime: Runtime | None) -> None:
+        try:
+            await keeping.claim.end(None, None)
+        finally:
+            if runtime is not None:
+                self._gate.leave(runtime)
+
     def _give_up(self, awaited: Awaited) -> None:
-        """Nobody says more: an answer of which only the header was seen is routed, and not known to be whole."""
-        if awaited.status:
+        """Nobody says more: a service's answer of which only the header was seen is routed, and not known to be whole."""
+        if awaited.status and not awaited.local:
             outcome = Outcome(Result.ROUTED, awaited.status, total_ns=self._since(awaited), complete=awaited.whole)
         else:
-            outcome = Outcome(Result.FAILED, 0, "envoy_unreported", total_ns=self._since(awaited), complete=False)
+            reason = "envoy_local_reply" if awaited.status else "envoy_unreported"
+            outcome = Outcome(Result.FAILED, awaited.status, reason, total_ns=self._since(awaited), complete=False)
         self._end(awaited, outcome)
 
     def _since(self, awaited: Awaited) -> int:
@@ -241,10 +297,12 @@ class Outcomes:
 
     async def _record(self, awaited: Awaited, outcome: Outcome) -> None:
         self._observer.ended(awaited.decision, outcome)
+        kept = awaited.runtime
         try:
-            await awaited.runtime.pipeline.ended(awaited.decision, outcome)
+            if (runtime := kept or self._gate.runtime) is not None:
+                await runtime.pipeline.ended(awaited.decision, outcome)
         except AuditError as error:  # what happened has happened; the decision without an outcome stays visible in the ledger
             log.error("no outcome recorded for decision %s: %s", awaited.decision.id, error)
         finally:
-            if not awaited.lasting:
-                self._gate.leave(awaited.runtime)
+            if kept is not None:
+                self._gate.leave(kept)

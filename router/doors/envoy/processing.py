@@ -13,8 +13,9 @@ from typing import Any
 from router.doors.envoy.answers import NAMESPACE, go_on, immediate, metadata, response_headers
 from router.doors.envoy.cases import Body, Case, Pass, Stop
 from router.doors.envoy.duplex import Duplex
-from router.doors.envoy.heads import fields, is_grpc
+from router.doors.envoy.heads import fields, is_grpc, is_of_events
 from router.doors.envoy.judging import EnvoyDoor
+from router.doors.envoy.keeping import VIA_UPSTREAM
 from router.doors.envoy.messages.envoy_pb2 import (
     BodyResponse,
     CommonResponse,
@@ -38,6 +39,7 @@ DEAF = "Envoy's filter only watches, and lets requests go without an answer; lea
 HEADLESS = "Envoy's filter does not show the head of requests; set `request_header_mode: SEND`."
 ATTRIBUTES = "envoy.filters.http.ext_proc"
 OWN_NAME = OWN_PREFIX.decode()
+SWITCHING = 101
 UNCHANGED = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
 
 
@@ -216,15 +218,16 @@ def _go_on(asked: _Asked, case: Case, answer: Pass, node: str) -> ProcessingResp
 
 def _answer_seen(message: ProcessingRequest, asked: _Asked, answer: Pass) -> ProcessingResponse:
     forged = [each.key for each in message.response_headers.headers.headers if each.key.startswith(OWN_NAME)]
-    answer.awaited.status = _status(message.response_headers)
-    answer.awaited.whole = message.response_headers.end_of_stream
+    shown, details, awaited = fields(message.response_headers.headers.headers), _details(message), answer.awaited
+    awaited.status = _status(message.response_headers)
+    awaited.local = details not in ("", VIA_UPSTREAM)
+    awaited.whole = message.response_headers.end_of_stream
+    awaited.stays = awaited.stays or awaited.status == SWITCHING or is_of_events(shown)
     response = ProcessingResponse()
     response_headers(response.response_headers.response.header_mutation, answer.decision, forged)
-    keeping = answer.awaited.keeping
-    if keeping is not None:
-        shown = message.response_headers
-        if keeping.began(answer.awaited.status, fields(shown.headers.headers), _details(message), ended=shown.end_of_stream):
-            _show_answer(response.mode_override, asked)
+    keeping = awaited.keeping
+    if keeping is not None and keeping.began(awaited.status, shown, details, ended=awaited.whole):
+        _show_answer(response.mode_override, asked)
     return response
 
 
