@@ -44,13 +44,15 @@ def reached_files(modules: Sequence[Module], package: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`path` below the input is read here, by `rule`; compared with `text`, where there is one."""
+    """`path` below the input is read here, by `rule`; compared with `text`, where there is one. `body` is the line on which that one of the
+    rule's bodies begins."""
 
     file: str
     line: int
     path: Path
     rule: Path
     text: str | None = None
+    body: int = 0
 
 
 def places(modules: Sequence[Module]) -> list[Place]:
@@ -58,6 +60,20 @@ def places(modules: Sequence[Module]) -> list[Place]:
     found = _Reads(list(modules))
     found.settle()
     return sorted(found.places, key=lambda each: (each.file, each.line, each.path, each.text or ""))
+
+
+def wanted_texts(modules: Sequence[Module]) -> list[Place]:
+    """Every place with the literal string that it is compared with, or that is looked for in it."""
+    found = _Reads(list(modules))
+    found.settle()
+    texts = {each for each in found.places if each.text is not None} | found.members
+    return sorted(texts, key=lambda each: (each.file, each.line, each.path, each.text or ""))
+
+
+def may_read(modules: Sequence[Module], path: Path) -> bool:
+    """Whether anything may read what stands there, of what is above it or below: also by a name that it gives it, or out of all of it."""
+    found = _Reads(list(modules))
+    return not found.settle() or any(_meet(each.path, path) for each in found.found)
 
 
 def _reachable(modules: Sequence[Module], package: Path) -> list[Module]:
@@ -95,6 +111,7 @@ class _Reads:
     found: set[Read] = field(default_factory=set)
     handed: set[Handed] = field(default_factory=set)  # parameters that are given the whole input somewhere
     places: set[Place] = field(default_factory=set)
+    members: set[Place] = field(default_factory=set)
     settled: bool = False  # settings are what they are: nothing replaces them, and no rule adds to them
     own: frozenset[Path] = frozenset()  # functions of the policies' own that are called as the builtins which ask for a kind
 
@@ -126,10 +143,11 @@ class _Reads:
                 if name is None:
                     return False
                 heads[name] = ()
-        for each in rule.uses.compared:
-            if each.found.whole and each.found.path[0] in heads:
-                path = (*heads[each.found.path[0]], *each.found.path[1:])
-                self.places.add(Place(module.file, each.found.line, path, full, each.text))
+        for known, texts in ((self.places, rule.uses.compared), (self.members, rule.uses.members)):
+            for each in texts:
+                if each.found.whole and each.found.path[0] in heads:
+                    path = (*heads[each.found.path[0]], *each.found.path[1:])
+                    known.add(Place(module.file, each.found.line, path, full, each.text, rule.line))
         given = sum(self._hands_on(module, call, heads) for call in rule.uses.calls)
         return given == sum(self._whole(module, full, found, heads) for found in rule.uses.references)
 

@@ -58,13 +58,14 @@ class Import:
 class Uses:
     """`negated`: references that OPA evaluates before a `not` around them, so that an undefined one ends the rule instead. `local` are
     variables; `unified` what stands on the left of `=`, which may be one; `declares`: there is a `some` that names variables; `early` what
-    stands in a `not` and by itself on a side of `=` only after it."""
+    stands in a `not` and by itself on a side of `=` only after it; `members` what a literal string is looked for in."""
 
     calls: list[Call] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     replaced: list[Reference] = field(default_factory=list)
     negated: list[Reference] = field(default_factory=list)
     compared: list[Comparison] = field(default_factory=list)
+    members: list[Comparison] = field(default_factory=list)
     local: set[str] = field(default_factory=set)
     unified: set[str] = field(default_factory=set)
     declares: bool = False
@@ -193,6 +194,8 @@ def _collect_one(kind: str, value: Any, node: Node, uses: Uses) -> None:
             uses.early.extend(_early(value))
         _declare(kind, value, uses)
         uses.compared.extend(_compared(kind, value))
+        if kind == "Membership":
+            uses.members.extend(_with_texts(value["collection"], [value["value"]]))
         _collect(value, uses)
 
 

@@ -27,6 +27,13 @@
 {{- if and (eq $v.secrets.source "vault") (not (and $v.secrets.vault.role $v.secrets.vault.files)) }}{{ fail "secrets.source vault needs secrets.vault.role and secrets.vault.files." }}{{ end -}}
 {{- if and $v.secrets.env (not (has $v.secrets.source (list "existing" "externalSecret"))) }}{{ fail "secrets.env takes variables from a Secret: secrets.source must be existing or externalSecret." }}{{ end -}}
 {{- if and (eq $v.workspace.source "values") (not (index $v.workspace.files (default "catalog.yaml" $v.config.catalog))) }}{{ fail (printf "workspace.source values needs the catalog in workspace.files, as %s." (default "catalog.yaml" $v.config.catalog)) }}{{ end -}}
+{{- if and (eq $v.workspace.source "values") (hasKey $v.workspace.files "lockgate.yaml") }}{{ fail "workspace.files has lockgate.yaml, which the chart writes: put it under config." }}{{ end -}}
+{{- $taken := dict -}}
+{{- range $path, $_ := $v.workspace.files }}
+  {{- $key := $path | replace "/" ".." -}}
+  {{- with get $taken $key }}{{ fail (printf "workspace.files has %s and %s, which would be one key of the ConfigMap (%s): rename one." . $path $key) }}{{ end -}}
+  {{- $_ := set $taken $key $path -}}
+{{- end -}}
 {{- if and (eq $v.workspace.source "configMap") (not $v.workspace.configMap.name) }}{{ fail "workspace.source configMap needs workspace.configMap.name." }}{{ end -}}
 {{- if and $v.migration.enabled (ne $v.store.kind "postgres") }}{{ fail "migration is for store.kind postgres; a node brings its own SQLite files to a newer format." }}{{ end -}}
 {{- if and $v.migration.enabled (not $v.migration.existingSecret) }}{{ fail "migration.enabled needs migration.existingSecret, with the URLs of the tables' owner." }}{{ end -}}
@@ -34,6 +41,25 @@
 {{- if lt (int $v.drain.terminationGracePeriodSeconds) (add (int $v.drain.preStopSeconds) 65) }}{{ fail (printf "A node stops within 65 seconds after preStop: set drain.terminationGracePeriodSeconds to %d or more." (add (int $v.drain.preStopSeconds) 65)) }}{{ end -}}
 {{- if and $v.opa.enabled (not (or $v.opa.image.tag $v.opa.image.digest)) }}{{ fail "opa.enabled needs opa.image.tag or opa.image.digest; the chart chooses no version of OPA for you." }}{{ end -}}
 {{- if and $v.opa.enabled (dig "policy" "engine" "" $v.config) }}{{ fail "opa.enabled sets policy.engine; leave config.policy.engine out." }}{{ end -}}
+{{- if and $v.opa.enabled (dig "policy" "bundle" "" $v.config) }}{{ fail "An OPA server takes bundles by itself: name them in opa.config, and leave config.policy.bundle out." }}{{ end -}}
+{{- $open := dict -}}
+{{- range $each := concat (include "lockgate.ports" . | fromYamlArray) (include "lockgate.besidePorts" . | fromYamlArray) }}
+  {{- $port := $each.port | int | toString -}}
+  {{- with get $open $port }}{{ fail (printf "Port %s of the pod would be for %s and for %s: give one of them another." $port . $each.name) }}{{ end -}}
+  {{- $_ := set $open $port $each.name -}}
+{{- end -}}
+{{- if $v.gateway.enabled }}
+  {{- range $name := list "decide" "events" "tiles" }}
+    {{- $door := index $v $name -}}
+    {{- if and $door.enabled (eq (int $door.port) (int $v.service.gatewayPort)) }}{{ fail (printf "service.gatewayPort is %s.port, and both are of one Service: give one of them another." $name) }}{{ end -}}
+  {{- end -}}
+{{- end -}}
+{{- range $name := list "LOCKGATE_NODE" "LOCKGATE_CONFIG" }}
+  {{- if or (hasKey $v.env $name) (hasKey $v.secrets.env $name) }}{{ fail (printf "env.%s is set by the chart; leave it out." $name) }}{{ end -}}
+{{- end -}}
+{{- range $name, $_ := $v.env }}
+  {{- if hasKey $v.secrets.env $name }}{{ fail (printf "env and secrets.env both have %s: leave one out." $name) }}{{ end -}}
+{{- end -}}
 {{- if and $v.hpa.enabled (not (or $v.hpa.cpu $v.hpa.active)) }}{{ fail "hpa.enabled needs hpa.cpu or hpa.active to scale by." }}{{ end -}}
 {{- if gt (int $v.hpa.minReplicas) (int $v.hpa.maxReplicas) }}{{ fail "hpa.minReplicas is larger than hpa.maxReplicas." }}{{ end -}}
 {{- range $name, $door := dict "httpRoute" "gateway" "grpcRoute" "envoy" "extProc" "envoy" "extAuth" "envoy" }}

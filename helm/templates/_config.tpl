@@ -39,7 +39,10 @@
   {{- $_ := set $audit "tiles" $tiles -}}
 {{- end -}}
 {{- if and (ne $v.secrets.source "none") $v.secrets.keys -}}
-  {{- $audit = merge $audit (dict "key" (dict "file" (printf "%s/ledger.key" $secrets)) "sealing_key" (dict "file" (printf "%s/sealing.key" $secrets))) -}}
+  {{- /* Each whole: where `config` has one elsewhere, such as in a vault, the file is not beside it. */}}
+  {{- range $name, $file := dict "key" "ledger.key" "sealing_key" "sealing.key" -}}
+    {{- if not (get $audit $name) }}{{- $_ := set $audit $name (dict "file" (printf "%s/%s" $secrets $file)) -}}{{ end -}}
+  {{- end -}}
 {{- end -}}
 {{- if eq $v.store.kind "postgres" -}}
   {{- $store := dict "adapter" "postgres" "url" (dict "file" (printf "%s/ledger-url" $secrets)) -}}

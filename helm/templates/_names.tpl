@@ -72,6 +72,17 @@ labels: {{- include "lockgate.labels" . | nindent 2 }}
 - {name: control, port: {{ $v.control.port }}}
 {{- end }}
 
+{{/* What else listens in the pod. */}}
+{{- define "lockgate.besidePorts" -}}
+{{- if eq .Values.control.clientCertificates "required" }}
+- {name: probes, port: {{ .Values.control.probesPort }}}
+{{- end }}
+{{- if .Values.opa.enabled }}
+- {name: OPA, port: 8181}
+- {name: the health of OPA, port: 8282}
+{{- end }}
+{{- end }}
+
 {{/* Doors of the main Service: its name is that of the release. */}}
 {{- define "lockgate.served" -}}
 {{- $v := .Values -}}

@@ -88,7 +88,7 @@ env:
   - {name: LOCKGATE_NODE, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
   # for commands in the container
   - {name: LOCKGATE_CONFIG, value: /etc/lockgate/lockgate.yaml}
-  {{- if and (include "lockgate.tlsSecret" .) $v.tls.ca }}
+  {{- if and (include "lockgate.tlsSecret" .) $v.tls.ca (not (or (hasKey $v.env "LOCKGATE_CONTROL_CA") (hasKey $v.secrets.env "LOCKGATE_CONTROL_CA"))) }}
   - {name: LOCKGATE_CONTROL_CA, value: /run/lockgate/tls/{{ $v.tls.ca }}}
   {{- end }}
   {{- include "lockgate.variables" . | nindent 2 }}

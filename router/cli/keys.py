@@ -20,7 +20,7 @@ from router.cli.common import config_option
 from router.control.key_orders import key_order
 from router.control.key_views import shown
 from router.control.permissions import ROLES, SCOPES
-from router.errors import LockgateError
+from router.errors import ConfigError, LockgateError
 from router.identity.key_service import KeyService
 from router.settings import duration
 from router.system import SystemClock
@@ -141,12 +141,18 @@ def _configured(config: Path, clock: SystemClock, new: bool) -> OpenApiKeys:
     could be used. Raises ConfigError."""
     file = config / "lockgate.yaml" if config.is_dir() else config
     try:
-        document, _ = read_yaml(file.name, file.read_bytes(), os.environ)
-    except OSError:
+        document, faults = read_yaml(file.name, file.read_bytes(), os.environ)
+    except FileNotFoundError:
         return _file(Path("state"), clock, new)
-    written = document.value if document is not None and isinstance(document.value, dict) else {}
+    except OSError as error:
+        raise ConfigError(f"{file}:1: The file cannot be read: {error.strerror}.") from error
+    written = document.value if document is not None else None
+    state = written.get("state", "state") if isinstance(written, dict) else None
+    if not isinstance(written, dict) or not isinstance(state, str) or not state:
+        told = [str(each) for each in faults] or [f"{file.name}:1: It does not say where the state is."]
+        raise ConfigError(*told, "So nobody can tell where the keys are; put it right, or name the folder with --state.")
     if written.get("nodes") is None:
-        return _file(file.parent / str(written.get("state") or "state"), clock, new)
+        return _file(file.parent / state, clock, new)
     workspace = parse(read(config, os.environ), os.environ)
     found = api_keys_of(workspace, clock)
     return _file(workspace.path(workspace.config.state), clock, new) if isinstance(found, SqliteApiKeys) else found

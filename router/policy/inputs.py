@@ -12,7 +12,7 @@ import orjson
 import regorus
 
 from adapters.rego.embedded import UNDEFINED, compile_all, interpreter
-from adapters.rego.reads import places
+from adapters.rego.reads import places, wanted_texts
 from adapters.rego.syntax import COMPLETE, Module
 from adapters.rego.testing import PREFIX
 from router.errors import ConfigError
@@ -22,9 +22,11 @@ from router.policy.folder import PolicyFolder, input_schema
 Document = dict[str, Any]
 Steps = tuple[str, ...]
 SCORES: tuple[Any, ...] = (None, 0, 0.5, 0.7, 0.9, 1)
-PAIRS = 2000  # at most, of inputs in which the one who asks and one other thing are changed
+PAIRS = 2000  # about as many, of inputs in which the one who asks and one other thing are changed, or all that a rule compares with
 MIXED = 500  # inputs with several changes at once
 MOST_WORDS = 100
+NAMED: Steps = ("intent", "name")
+INTENTS = ("data", "lockgate", "intents")  # each intent's own package is below
 
 
 def recorded(file: Path) -> list[Document]:
@@ -53,7 +55,8 @@ def _line(file: Path, number: int, line: bytes) -> Document:
 
 def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = (), *, plain: bool = False) -> list[Document]:
     """The folder's fixtures, whole; each with every value that its policies read replaced by others, and several of them at once. Values
-    are those of the schema and the words of the data; `others` are folders of which that holds, too. Always the same for the same folders.
+    are those of the schema and the words of the data; `others` are folders of which that holds, too. Also each with all that one body of a
+    rule compares with texts as it wants it. Always the same for the same folders.
     Where there are no fixtures, a `plain` request takes their place, or else ConfigError is raised."""
     fixtures = list(_fixtures(folder)) or ([_plain_request()] if plain else [])
     if not fixtures:
@@ -69,6 +72,9 @@ def generated(folder: PolicyFolder, others: Sequence[PolicyFolder] = (), *, plai
     for _ in range(MIXED):
         paths = chance.sample(list(choices), min(len(choices), chance.randint(2, 4)))
         found.append(_changed(chance.choice(fixtures), [(path, chance.choice(choices[path])) for path in paths]))
+    wanted = _wanted([folder, *others])
+    among = fixtures[:: max(1, len(wanted) * len(fixtures) // PAIRS)]
+    found += [_changed(each, changes) for changes in wanted for each in among]
     return list({orjson.dumps(each, option=orjson.OPT_SORT_KEYS): each for each in found}.values())
 
 
@@ -142,7 +148,7 @@ def _plain(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
 
 def _choices(folders: Sequence[PolicyFolder]) -> dict[Steps, list[Any]]:
     """By path that the policies read, what may stand there."""
-    schema, words, paths = input_schema(), words_of([each.data for each in folders]), set()
+    schema, words, paths = input_schema(), words_of([each.data for each in folders])[:MOST_WORDS], set()
     for folder in folders:
         paths |= {each.path for each in places(compile_all(folder.policies, {})[0])}
     findings = sorted(path[2] for path in paths if path[:2] == ("signals", "findings") and len(path) > 2)
@@ -152,6 +158,24 @@ def _choices(folders: Sequence[PolicyFolder]) -> dict[Steps, list[Any]]:
         if values:
             found[path] = values
     return found
+
+
+def _wanted(folders: Sequence[PolicyFolder]) -> list[list[tuple[Steps, Any]]]:
+    """By body of a rule, the texts that it compares with or looks for, where it does, and the intent whose package it is in."""
+    schema, bodies = input_schema(), dict[tuple[str, int], dict[Steps, Any]]()
+    for modules in (compile_all(folder.policies, {})[0] for folder in folders):
+        intents = {each.file: each.package[3] for each in modules if each.package[:3] == INTENTS and len(each.package) > 3}
+        bodies |= {(file, 0): {NAMED: intent} for file, intent in intents.items()}
+        for each in wanted_texts(modules):
+            kinds = {node.get("type") for node in _at(each.path, schema)} or {"string"}
+            if kinds & {"string", "array"}:
+                begun: dict[Steps, Any] = {NAMED: intents[each.file]} if each.file in intents else {}
+                wanted = bodies.setdefault((each.file, each.body), begun)
+                if "string" in kinds:
+                    wanted.setdefault(each.path, each.text)
+                else:
+                    wanted.setdefault(each.path, []).append(each.text)
+    return [list(changes.items()) for changes in bodies.values()]
 
 
 def _values(path: Steps, schema: Mapping[str, Any], words: Sequence[str], findings: Sequence[str]) -> Iterator[Any]:
@@ -193,7 +217,7 @@ def _meant(node: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Mapping[s
 
 
 def words_of(data: Iterable[Any]) -> list[str]:
-    """The texts and keys of the data, which is what policies compare with."""
+    """The texts and keys of the data, which is what policies compare with; all of them."""
     found: dict[str, None] = {}
     ahead = list(data)
     while ahead:
@@ -205,7 +229,7 @@ def words_of(data: Iterable[Any]) -> list[str]:
             ahead.extend(value.values())
         elif isinstance(value, list):
             ahead.extend(value)
-    return sorted(found)[:MOST_WORDS]
+    return sorted(found)
 
 
 def _changed(document: Document, changes: Sequence[tuple[Steps, Any]]) -> Document:

@@ -52,7 +52,7 @@ def check_robust(folder: PolicyFolder, policies: Policies, documents: Sequence[D
             tried += len(changes)
             verdicts = policies.verdicts([each.document for each in changes])
             for change, verdict in zip(changes, verdicts, strict=True):
-                if verdict.effect is Effect.ALLOW and _goes(change.document) and not rules_of(policies, change.document)[0] - known.held:
+                if verdict.effect is Effect.ALLOW and goes(change.document) and not rules_of(policies, change.document)[0] - known.held:
                     found[(change.path, change.what)] = _fault(entry, change, verdict, read.place(change.path))
     return Robustness(tuple(sorted(found.values())), {entry: len(inputs) for entry, inputs in let.items()}, tried)
 
@@ -86,7 +86,7 @@ class _Read:
 
 def allowed_inputs(policies: Policies, documents: Sequence[Document], entry: str) -> list[Known]:
     """A few of each kind, the kinds being told apart by what held."""
-    asked = [each for each in documents if each.get("entry") == entry and _goes(each)]
+    asked = [each for each in documents if each.get("entry") == entry and goes(each)]
     verdicts = policies.verdicts(asked)
     kinds: dict[frozenset[Definition], list[Known]] = {}
     for document, verdict in zip(asked, verdicts, strict=True):
@@ -98,7 +98,7 @@ def allowed_inputs(policies: Policies, documents: Sequence[Document], entry: str
     return [each for alike in kinds.values() for each in alike]
 
 
-def _goes(document: Document) -> bool:
+def goes(document: Document) -> bool:
     """Whether an allow lets the request go anywhere."""
     return document.get("entry") == "admission" or document.get("route") is not None
 

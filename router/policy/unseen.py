@@ -1,84 +1,140 @@
 """Signals that could not be computed: an allow must not rest on that something was not found where nobody could look.
 
-Much of what `robust` finds may be meant so; this never is. What a finding of some kind would stop must be stopped too while that kind is
-unknown, unless a rule says, by holding then, that such a request may pass.
+Much of what `robust` finds may be meant so; this never is. What a finding of some kind would stop, or change on its way, must not pass as
+it is while that kind is unknown, unless a rule says, by holding then, that such a request may pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
-from adapters.rego.reads import Place, places
-from router.decision import Effect
+from adapters.rego.instrument import Definition
+from adapters.rego.reads import may_read, places
+from router.decision import Effect, Verdict
 from router.faults import Fault
 from router.policy.evaluating import Policies
 from router.policy.folder import PolicyFolder
 from router.policy.inputs import Document, generated, put, words_of
-from router.policy.robust import SIGNALS, Known, allowed_inputs, rules_of
+from router.policy.robust import goes, rules_of
+from router.stages.pii import pii
+from router.stages.secrets import secrets
+from router.stages.signals import KINDS
 
-FINDINGS, UNKNOWN = ("signals", "findings"), ("signals", "unknown")
-CERTAIN = {"score": 1, "count": 1}
+SIGNALS, FINDINGS, UNKNOWN = ("signals",), ("signals", "findings"), ("signals", "unknown")
+LOOKED_FOR = (*KINDS, "text")
+SHIPPED = ("injection", "text.hidden_characters", "text.mixed_script", *sorted({*pii().names, *secrets().names}))
+ONCE, OFTEN = {"score": 1, "count": 1}, {"score": 1, "count": 1000}
+MOST = 3000  # requests that pass, of as many as there are
+MOST_EXPLAINED = 200  # of those that findings of a kind would stop; a rule is looked for that lets them
+SINGLY = 20  # requests with which findings are tried one by one, and not only all together
+PASSING = (Effect.ALLOW, Effect.REROUTE)
+PROTECTING = frozenset(("mask_body", "redact_fields", "require_review", "require_step_up"))
+MOST_ENDS = 500  # of names that are made up
+END = re.compile(r"\.?[a-z0-9_]{1,40}")
+LITERAL = re.compile(r'"([\w.-]{1,100})"|`([\w.-]{1,100})`')
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    document: Document
+    verdict: Verdict
 
 
 def unseen_faults(folder: PolicyFolder, policies: Policies, documents: Sequence[Document] | None = None) -> tuple[Fault, ...]:
-    """Where a request that a finding would stop passes also while findings of that kind are unknown. `documents` are inputs to try; else
-    they are made. Policies that read no findings cost nothing."""
-    reading = [each for each in places(policies.modules) if each.path[: len(FINDINGS)] == FINDINGS]
-    if not reading:
+    """Where a request that a finding would stop, send elsewhere or have masked passes as it is also while findings of that kind are
+    unknown. `documents` are inputs to try; else they are made. Policies that cannot read findings cost nothing."""
+    if not may_read(policies.modules, FINDINGS):
         return ()
-    tried = documents if documents is not None else generated(folder, plain=True)
-    names = {kind: _names(kind, folder, reading) for kind in SIGNALS}
-    found: dict[str, Fault] = {}
-    for known in allowed_inputs(policies, [each for each in tried if _seen(each)], "decision"):
-        for kind, place in _asked(known, reading):
-            if kind not in found and (code := _passes(policies, known, kind)) and _stops(policies, known, names[kind]):
-                found[kind] = _fault(place, kind, code)
+    tried = [each for each in (documents if documents is not None else generated(folder, plain=True)) if _seen(each)]
+    passing = [_Passing(each, verdict) for each, verdict in zip(tried, policies.verdicts(tried), strict=True) if verdict.effect in PASSING]
+    passing = passing[:: -(-len(passing) // MOST) or 1]
+    literals, found = _literals(folder), dict[str, Fault]()
+    for unknown in (*([kind] for kind in LOOKED_FOR), list(KINDS)):  # each alone, and together what a body that was cut off hides
+        verdicts = policies.verdicts([put(each.document, UNKNOWN, unknown) for each in passing])
+        alike = [each for each, verdict in zip(passing, verdicts, strict=True) if _how(verdict) == _how(each.verdict)]
+        for kind in unknown:
+            if kind not in found and (fault := _first(policies, alike, unknown, kind, literals)) is not None:
+                found[kind] = fault
     return tuple(sorted(found.values()))
 
 
-def _names(kind: str, folder: PolicyFolder, reading: Sequence[Place]) -> list[str]:
-    """Of findings of a kind: those that policies and their data name, and any other."""
-    named = {each.path[len(FINDINGS)] for each in reading if len(each.path) > len(FINDINGS)}
-    return sorted({kind, f"{kind}.any", *(name for name in (*named, *words_of([folder.data])) if _kind(name) == kind)})
-
-
 def _seen(document: Document) -> bool:
-    """Everything was looked at."""
-    return document.get("entry") == "decision" and document["signals"]["unknown"] == []
+    """It goes somewhere, and everything was looked at."""
+    signals = document.get("signals")
+    looked = isinstance(signals, dict) and signals.get("unknown") == [] and isinstance(signals.get("findings"), dict)
+    return looked and document.get("entry") == "decision" and goes(document)
 
 
-def _asked(known: Known, reading: Sequence[Place]) -> Iterator[tuple[str, Place]]:
-    """Kinds that rules ask for which were come to, of which nothing was found."""
-    rules = {each.rule for each in known.come_to}
-    for kind in SIGNALS:
-        if any(_kind(name) == kind for name in known.document["signals"]["findings"]):
-            continue
-        for place in reading:
-            if place.rule in rules and (len(place.path) == len(FINDINGS) or _kind(place.path[len(FINDINGS)]) == kind):
-                yield kind, place
-                break
+def _first(policies: Policies, alike: Sequence[_Passing], unknown: Sequence[str], kind: str, literals: Sequence[str]) -> Fault | None:
+    """Of those that pass in the same way also while that is unknown, the first that no rule lets."""
+    free = [each for each in alike if not any(_kind(name) == kind for name in each.document["signals"]["findings"])]
+    for each in islice(_stopped(policies, free, kind, literals), MOST_EXPLAINED):
+        held, come_to = rules_of(policies, each.document)
+        if not rules_of(policies, put(each.document, UNKNOWN, list(unknown)))[0] - held:
+            return _fault(_place(policies, kind, come_to, held), kind, each.verdict)
+    return None
+
+
+def _how(verdict: Verdict) -> tuple[Effect, str | None, frozenset[str]]:
+    """In which way it passes, or that it does not."""
+    return verdict.effect, verdict.reroute, PROTECTING & {each.name for each in verdict.obligations}
+
+
+def _stopped(policies: Policies, passing: Sequence[_Passing], kind: str, literals: Sequence[str]) -> Iterator[_Passing]:
+    """Those that findings of the kind would keep from passing in that way: all that there are, often, or for some one by one."""
+    every = dict.fromkeys(_names(kind, literals), OFTEN)
+    yield from (each for each, changed in _changed(policies, [(each, every) for each in passing]) if changed)
+    singly = [(each, {name: ONCE}) for each in passing[:SINGLY] for name in _known(kind, literals)]
+    yield from (each for each, changed in _changed(policies, singly) if changed)
+
+
+def _changed(policies: Policies, tried: Sequence[tuple[_Passing, Mapping[str, Any]]]) -> Iterator[tuple[_Passing, bool]]:
+    verdicts = policies.verdicts([_finding(each.document, more) for each, more in tried])
+    for (each, _), verdict in zip(tried, verdicts, strict=True):
+        before, after = _how(each.verdict), _how(verdict)
+        yield each, after != before and (after[0] is not Effect.ALLOW or after[2] > before[2])
+
+
+def _finding(document: Document, more: Mapping[str, Any]) -> Document:
+    return put(document, FINDINGS, {**document["signals"]["findings"], **more})
+
+
+def _literals(folder: PolicyFolder) -> list[str]:
+    """What policies and their data may compare names with, or make them of."""
+    written = {one or other for text in folder.policies.values() for one, other in LITERAL.findall(text)}
+    return sorted(written.union(words_of([folder.data])))
+
+
+def _names(kind: str, literals: Sequence[str]) -> list[str]:
+    """Also those that policies may make up, of which a recogniser of personal data may have any."""
+    ends = [each.strip(".") for each in literals if kind == "pii" and END.fullmatch(each)]
+    return [*_known(kind, literals), *(f"pii.{each}" for each in ends[:MOST_ENDS])]
+
+
+def _known(kind: str, literals: Sequence[str]) -> list[str]:
+    """Names of findings of a kind: those that the detectors give, and that policies and data have."""
+    return sorted({name for name in (*SHIPPED, *literals) if _kind(name) == kind})
 
 
 def _kind(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _passes(policies: Policies, known: Known, kind: str) -> str:
-    """While the kind is unknown: the reason of an allow that stays one without a rule that says so, else nothing."""
-    blind = put(known.document, UNKNOWN, [kind])
-    (verdict,) = policies.verdicts([blind])
-    if verdict.effect is not Effect.ALLOW or rules_of(policies, blind)[0] - known.held:
-        return ""
-    return verdict.reasons[0].code if verdict.reasons else "no reason"
+def _place(policies: Policies, kind: str, come_to: frozenset[Definition], held: frozenset[Definition]) -> tuple[str, int]:
+    """Where one of the rules asks for it, as exactly as can be told; else the one that decided."""
+    rules = {each.rule for each in come_to}
+    reading = [each for each in places(policies.modules) if each.rule in rules and each.path[:1] == SIGNALS]
+    exact = [each for each in reading if each.path[:2] == FINDINGS and len(each.path) > 2 and _kind(each.path[2]) == kind]
+    around = [each for each in reading if each.path in (SIGNALS, FINDINGS)]
+    decided = sorted((each.file, each.line) for each in held if each.rule[-1] == "result")
+    return next(((each.file, each.line) for each in (*exact, *around)), decided[0] if decided else ("", 1))
 
 
-def _stops(policies: Policies, known: Known, names: Sequence[str]) -> bool:
-    """Whether a finding under one of these names would."""
-    before = known.document["signals"]["findings"]
-    verdicts = policies.verdicts([put(known.document, FINDINGS, {**before, name: CERTAIN}) for name in names])
-    return any(each.effect is not Effect.ALLOW for each in verdicts)
-
-
-def _fault(place: Place, kind: str, code: str) -> Fault:
+def _fault(place: tuple[str, int], kind: str, verdict: Verdict) -> Fault:
+    code = verdict.reasons[0].code if verdict.reasons else "no reason"
     sentence = f"A request that a finding of the kind '{kind}' would stop passes ({code}) also where input.signals.unknown has '{kind}'."
-    return Fault(place.file, place.line, f"{sentence} Nobody could look for it there: ask that nothing is unknown, too.")
+    return Fault(*place, f"{sentence} Nobody could look for it there: ask that nothing is unknown, too.")

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from router.bundle.versions import OVERRIDE
 from router.config.bundles import BundleConfig
 from router.errors import BundleError, LockgateError
 from router.policy_sources import DOWNLOADED
 from router.processes.bundle_places import Place, make_place
+from router.processes.bundles import refuse_older
 from router.snapshot import Snapshot, read
 from router.validation import validate
 from router.workspace import Workspace
+from router.workspace_secrets import parse_with_secrets
 from router.yaml_source import read_yaml
 
 if TYPE_CHECKING:
@@ -40,11 +43,32 @@ class Confirming(Protocol):
     def confirmed(self, workspace: Workspace) -> None: ...
 
 
-async def read_with_bundle(path: Path, environment: Mapping[str, str]) -> Snapshot:
-    """The workspace; where its bundle is on a server and none was ever kept, with what the server gives now. Raises ConfigError."""
+async def begin_with(path: Path, environment: Mapping[str, str]) -> tuple[Snapshot, Workspace, bool]:
+    """The workspace to start with. What a server gave before may not do any more, by other keys or for a release that asks for more: then
+    that server is asked for another, and the last says so. Raises ConfigError."""
+    snapshot = await read_with_bundle(path, environment)
+    try:
+        return (*await asyncio.to_thread(_checked, snapshot, environment), False)
+    except BundleError as error:
+        if DOWNLOADED not in snapshot.files or OVERRIDE in snapshot.files:
+            raise
+        log.warning("the bundle that was kept cannot be used, so its server is asked for another: %s", error)
+    snapshot = await read_with_bundle(path, environment, anew=True)
+    return (*await asyncio.to_thread(_checked, snapshot, environment), True)
+
+
+def _checked(snapshot: Snapshot, environment: Mapping[str, str]) -> tuple[Snapshot, Workspace]:
+    full, workspace = parse_with_secrets(snapshot, environment)
+    refuse_older(workspace)
+    return full, workspace
+
+
+async def read_with_bundle(path: Path, environment: Mapping[str, str], *, anew: bool = False) -> Snapshot:
+    """The workspace; where its bundle is on a server and none was ever kept, with what the server gives now. `anew`: whatever was kept.
+    Raises ConfigError."""
     snapshot = read(path, environment)
     settings = _settings(snapshot, environment)
-    if settings is None or not settings.remote or DOWNLOADED in snapshot.files:
+    if settings is None or not settings.remote or (DOWNLOADED in snapshot.files and not anew):
         return snapshot
     server = make_place(settings, snapshot.root, environment)
     try:

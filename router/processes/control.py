@@ -24,8 +24,8 @@ from router.config import Config, EnvoyConfig
 from router.errors import AuditError, ConfigError
 from router.ipc import Handler
 from router.processes import messages
-from router.processes.bundle_server import read_with_bundle
-from router.processes.bundles import Bundles, refuse_older
+from router.processes.bundle_server import begin_with
+from router.processes.bundles import Bundles
 from router.processes.certificates import ListenerCertificates
 from router.processes.conversations import ConversationDesk
 from router.processes.envoy_reports import EnvoyReports
@@ -52,7 +52,6 @@ from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
 from router.wiring.sign_in import link_url
 from router.workspace import Snapshot, Workspace
-from router.workspace_secrets import parse_with_secrets
 
 if TYPE_CHECKING:
     from router.processes.serving import Serving
@@ -81,6 +80,7 @@ class ControlProcess:
         self._progress = progress
         self._announce = announce
         self._clock = SystemClock()
+        self._given = False  # the policies' server has just given its bundle, though one was kept
         self._stopping = asyncio.Event()
         self._deadline = Deadline(STOP_S)
         self._membership: Membership | None = None
@@ -92,9 +92,7 @@ class ControlProcess:
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
         hand_over_soon()
-        snapshot = await read_with_bundle(self._path, os.environ)  # 1
-        snapshot, workspace = await asyncio.to_thread(parse_with_secrets, snapshot)
-        refuse_older(workspace)
+        snapshot, workspace, self._given = await begin_with(self._path, os.environ)  # 1
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2
         try:
@@ -176,7 +174,7 @@ class ControlProcess:
             for sock in sockets.values():
                 listen(sock)
             bundles = Bundles(evidence, supervisor.policy_until)
-            fresh = not bundles.is_kept(workspace)
+            fresh = self._given or not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
             await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6

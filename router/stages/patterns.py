@@ -63,6 +63,11 @@ class Patterns:
         self._expressions = [re2.compile(pattern.expression, options()) for pattern in patterns]
         self._any = search_set([pattern.expression for pattern in patterns])
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all that may be found."""
+        return frozenset(pattern.name for pattern in self._patterns)
+
     def named(self, data: bytes) -> set[str]:
         """Names of the patterns that occur, for who does not ask where; of patterns that verify nothing."""
         return {self._patterns[number].name for number in self._any.Match(data) or ()}

@@ -157,6 +157,29 @@ def test_a_server_is_followed_and_may_go_away(prepare: Prepare) -> None:
     assert lockgate.ask("ann", "GET", "/items/1").status == 200
 
 
+def test_a_start_asks_the_server_where_what_it_gave_before_will_not_do(prepare: Prepare) -> None:
+    """Another key is configured, and the bundle that was kept is the former one's: what the server gives by now is taken, and kept. Without
+    the server nothing starts, and both reasons are said."""
+    shelf = Shelf(bundle(1))
+    private, public = pair()
+    with serving(shelf):
+        lockgate = prepared(prepare, shelf.url, poll="1s", timeout="2s")
+        lockgate.start()
+        lockgate.process.stop()
+        (lockgate.yard.folder / "k.pub").write_bytes(public)
+        shelf.put(bundle(2, by=signing(private)))
+        lockgate.start()
+        assert in_force(lockgate)["revision"] == "r2"
+        lockgate.process.stop()
+    lockgate.start()
+    assert in_force(lockgate)["revision"] == "r2"
+    lockgate.process.stop()
+    (lockgate.yard.folder / "k.pub").write_bytes(PUBLIC)
+    lockgate.process.start()
+    until(lambda: lockgate.process.ended is not None, "it did not start by itself")
+    assert "the bundle that was kept cannot be used" in lockgate.process.said
+
+
 def test_a_registry_is_followed_and_may_go_away(prepare: Prepare, tmp_path: Path) -> None:
     """As a server is: what is new is in force after a poll, a refused one changes nothing, and without it all goes on."""
     oci_registry.needed()

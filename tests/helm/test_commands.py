@@ -164,6 +164,15 @@ def test_authorities_that_the_system_knows_are_left_to_it() -> None:
     assert environment(manifests({"tls": {**tls, "ca": "tls.crt"}}))["LOCKGATE_CONTROL_CA"] == "/run/lockgate/tls/tls.crt"
 
 
+@pytest.mark.parametrize("named", [{"env": {"LOCKGATE_CONTROL_CA": "/x"}}, {"secrets": {"env": {"LOCKGATE_CONTROL_CA": "authority"}}}])
+def test_authorities_that_values_name_stand_alone(named: dict[str, Any]) -> None:
+    """A variable that stands twice is one or the other, by what applies the manifest."""
+    given = {"tls": {"source": "secret", "secretName": "t"}, "env": {}} | named
+    given |= {"secrets": {"source": "existing", "existing": {"name": "s"}, **named.get("secrets", {})}}
+    (container,) = one(manifests(given), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert [each["name"] for each in container["env"]].count("LOCKGATE_CONTROL_CA") == 1
+
+
 def test_the_certificate_is_asked_for_by_every_set_of_values_that_has_an_issuer() -> None:
     """For the container itself, too."""
     (certificate,) = of_kind(manifests(values("postgres-envoy")), "Certificate")

@@ -63,6 +63,19 @@ def test_only_doors_that_are_open_listen(doors: tuple[str, ...]) -> None:
     assert {port["port"] for rule in one(found, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]} == set(ports)
 
 
+@pytest.mark.parametrize("name", ["key", "sealing_key"])
+def test_a_key_that_is_elsewhere_is_not_beside_a_file(name: str) -> None:
+    """A key in a vault is the only one of its name, and the other one stays the Secret's."""
+    vault = {"address": "https://vault.example:8200", "token": {"file": "/run/lockgate/secrets/token"}, "key": "ledger"}
+    elsewhere = {"vault": vault if name == "key" else {**vault, "wrapped": "/run/lockgate/secrets/wrapped"}}
+    given = {"secrets": {"source": "existing", "existing": {"name": "s"}}, "config": {"audit": {"origin": "a.example/l", name: elsewhere}}}
+    written = configuration(manifests(given))
+    assert written["audit"][name] == elsewhere
+    (other,) = {"key", "sealing_key"} - {name}
+    assert set(written["audit"][other]) == {"file"}
+    assert Config.model_validate(written)
+
+
 def laid_out(folder: Path, found: list[dict[str, Any]]) -> Path:
     """The workspace's volume as the kubelet makes it: files in a folder with a time for its name, behind two links."""
     (config,) = [

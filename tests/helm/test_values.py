@@ -15,6 +15,8 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 UNREACHED: dict[str, Any] = {"store": {"kind": "postgres"}, "secrets": {"source": "existing", "existing": {"name": "s"}}}
 POSTGRES = UNREACHED | {"networkPolicy": {"postgres": [{"podSelector": {"matchLabels": {"app": "postgres"}}}]}}
 ELSEWHERE = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}
+EVENTS: dict[str, Any] = {"events": {"enabled": True}, "config": {"events": {"sources": {"shop": {}}}}}
+OPA: dict[str, Any] = {"enabled": True, "image": {"tag": "1.20.0"}}
 ENVOY: dict[str, Any] = {"envoy": {"enabled": True}, "tls": {"source": "secret", "secretName": "t"}}
 SHAPES = {
     "an unknown key": ({"replica": 2}, "replica"),
@@ -50,6 +52,38 @@ SENTENCES = {
     "Vault without a role": ({"secrets": {"source": "vault"}}, "secrets.vault.role"),
     "variables of a CSI volume": ({"secrets": {"source": "csi", "csi": {"className": "c"}, "env": {"A": "a"}}}, "secrets.env"),
     "values without a catalog": ({"workspace": {"source": "values"}}, "needs the catalog"),
+    "two configurations": (
+        {"workspace": {"source": "values", "files": {"catalog.yaml": "x", "lockgate.yaml": "version: 1"}}},
+        "workspace.files has lockgate.yaml",
+    ),
+    "two files of one key": (
+        {"workspace": {"source": "values", "files": {"catalog.yaml": "x", "a..b": "", "a/b": ""}}},
+        "workspace.files has a..b and a/b",
+    ),
+    "two doors on one port": (
+        EVENTS | {"events": {"enabled": True, "port": 8080}},
+        "Port 8080 of the pod would be for gateway and for events",
+    ),
+    "probes on a door's port": (
+        EVENTS
+        | {
+            "events": {"enabled": True, "port": 8085},
+            "control": {"clientCertificates": "required"},
+            "tls": {"source": "secret", "secretName": "t"},
+        },
+        "Port 8085 of the pod would be for events and for probes",
+    ),
+    "a door on OPA's port": ({"decide": {"enabled": True, "port": 8282}, "opa": OPA}, "for decide and for the health of OPA"),
+    "two doors on one port of a Service": (EVENTS | {"service": {"gatewayPort": 8083}}, "service.gatewayPort is events.port"),
+    "one name for all nodes": ({"env": {"LOCKGATE_NODE": "one"}}, "env.LOCKGATE_NODE is set by the chart"),
+    "a variable of two values": (
+        {"env": {"A": "x"}, "secrets": {"source": "existing", "existing": {"name": "s"}, "env": {"A": "a"}}},
+        "env and secrets.env both have A",
+    ),
+    "a bundle that OPA would not see": (
+        {"opa": OPA, "config": {"policy": {"bundle": {"from": "policies.tar.gz"}}}},
+        "leave config.policy.bundle out",
+    ),
     "a ConfigMap without a name": ({"workspace": {"source": "configMap"}}, "workspace.configMap.name"),
     "a migration of SQLite": ({"migration": {"enabled": True, "existingSecret": "o"}}, "store.kind postgres"),
     "a migration by nobody": (POSTGRES | {"migration": {"enabled": True}}, "migration.existingSecret"),

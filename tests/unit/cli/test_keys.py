@@ -104,3 +104,22 @@ def test_without_a_directory_the_configuration_says_where(
     assert (folder / where / "identity.sqlite").exists()
     assert list(elsewhere.iterdir()) == []
     assert run("list", "--config", folder / "lockgate.yaml").output.count("olga") == 4
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["state: kept\nnodes: {}\n  audit: [\n", "- 1\n", "state: ${NOBODY_SET_THIS}\n", "state:\n"],
+    ids=["broken", "a list", "unset", "null"],
+)
+@pytest.mark.parametrize("command", [("create", "--subject", "olga"), ("revoke", "aaaaaaaa"), ("list",)], ids=" ".join)
+def test_no_key_is_looked_for_elsewhere_where_the_configuration_does_not_say(
+    command: tuple[str, ...], written: str, tmp_path: Path
+) -> None:
+    """A key that is revoked in another store goes on opening this one."""
+    (tmp_path / "lockgate.yaml").write_text(written, encoding="utf-8")
+    other = tmp_path / "state"
+    assert run("create", "--state", other, "--subject", "otto").exit_code == 0
+    found = run(*command, "--config", tmp_path / "lockgate.yaml")
+    assert (found.exit_code, "name the folder with --state" in found.output) == (1, True)
+    assert "otto" not in found.output
+    assert [each.name for each in tmp_path.iterdir() if each.is_dir()] == ["state"]

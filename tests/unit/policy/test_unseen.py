@@ -14,6 +14,7 @@ from tests.unit.policy.halden import HALDEN, ROOT
 ADMISSION = 'package lockgate.admission\n\nresult := {"effect": "allow", "reasons": [{"code": "a.in"}]}\n'
 ALLOW = '{"effect": "allow", "reasons": [{"code": "a.b"}]}'
 PERSONAL = 'startswith(name, "pii.")'
+IBAN = '"pii.iban"'
 DENY = '{"effect": "deny", "reasons": [{"code": "a.c"}]}'
 
 
@@ -24,7 +25,7 @@ def kinds(*rules: str, fixture: str = "") -> list[str]:
     folder = PolicyFolder(Path("policies"), policies, tests, {}, "data.yaml")
     found = unseen_faults(folder, Policies(folder))
     assert {each.file for each in found} <= {"d.rego"}
-    return [kind for each in found for kind in ("pii", "secret", "injection") if f"the kind '{kind}'" in each.sentence]
+    return [kind for each in found for kind in ("pii", "secret", "injection", "text") if f"the kind '{kind}'" in each.sentence]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def kinds(*rules: str, fixture: str = "") -> list[str]:
             f"default result := {ALLOW}\n\nresult := {DENY} if {{\n\tsome name, _ in input.signals.findings\n\t{PERSONAL}\n}}",
             ["pii"],
         ),
-        (f"result := {ALLOW} if input.signals.findings == {{}}", ["injection", "pii", "secret"]),
+        (f"result := {ALLOW} if input.signals.findings == {{}}", ["injection", "pii", "secret", "text"]),
     ],
 )
 def test_a_not_that_makes_an_allow_of_a_missing_signal_is_found(rule: str, wanted: list[str]) -> None:
@@ -62,9 +63,87 @@ def test_what_asks_for_what_is_unknown_or_for_no_findings_is_in_order(rules: tup
     assert kinds(*rules) == []
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (f"result := {ALLOW} if {{\n\tseen := input.signals\n\tnot seen.findings[{IBAN}]\n}}",),
+        (f"result := {ALLOW} if {{\n\twhole := input\n\tnot whole.signals.findings[{IBAN}]\n}}",),
+        (f"result := {ALLOW} if clean(input.signals)", f"clean(seen) if not seen.findings[{IBAN}]"),
+        (f"result := {ALLOW} if clean(input.signals.findings)", f"clean(found) if not found[{IBAN}]"),
+        (f'result := {ALLOW} if object.get(input, ["signals", "findings", {IBAN}], null) == null',),
+        (f"result := {ALLOW} if object.get(input.signals.findings, {IBAN}, null) == null",),
+    ],
+    ids=["a name for signals", "a name for all", "a function of signals", "a function of findings", "a path", "a default"],
+)
+def test_it_is_found_however_the_finding_is_asked_for(rules: tuple[str, ...]) -> None:
+    """By another name, in a function that is handed it, or by a builtin."""
+    assert kinds(*rules) == ["pii"]
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [
+        f"input.signals.findings[{IBAN}].count > 3",
+        f"some name in {{{IBAN}}}\n\tinput.signals.findings[name]",
+        f"some name, _ in input.signals.findings\n\tname == {IBAN}",
+        'some name, _ in input.signals.findings\n\tendswith(name, ".iban")',
+        f'input.signals.findings[{IBAN}]\n\tinput.request.path == "/pay"\n\tinput.request.method == "POST"',
+        f'input.signals.findings[{IBAN}]\n\tinput.intent.name == "pay"',
+        f'input.signals.findings[{IBAN}]\n\tinput.risk.level == "critical"',
+        f'input.signals.findings[{IBAN}]\n\t"teller" in input.subject.roles',
+    ],
+    ids=["often", "of a set", "by name", "by its end", "of a path", "of an intent", "at a risk", "of a role"],
+)
+def test_what_a_finding_needs_beside_it_to_stop_a_request_is_tried_too(stops: str) -> None:
+    """How often it was found, the names that rules are about, and what rules compare the request with."""
+    assert kinds(f"default result := {ALLOW}", f"result := {DENY} if {{\n\t{stops}\n}}") == ["pii"]
+
+
+def test_packages_of_intents_are_asked_for_theirs() -> None:
+    """Also where nothing else names the intent, and no test has it."""
+    everywhere = f"package lockgate.decision\n\nresult := {ALLOW}\n"
+    own = f"package lockgate.intents.pay_out\n\nresult := {ALLOW} if not input.signals.findings[{IBAN}]\n"
+    folder = PolicyFolder(Path("policies"), {"a.rego": ADMISSION, "d.rego": everywhere, "p.rego": own}, {}, {}, "data.yaml")
+    (fault,) = unseen_faults(folder, Policies(folder))
+    assert (fault.file, fault.line) == ("p.rego", 3)
+
+
+@pytest.mark.parametrize(
+    ("lets", "finding"),
+    [
+        ('{"effect": "reroute", "route": "b", "reasons": [{"code": "a.r"}]}', DENY),
+        (ALLOW, '{"effect": "reroute", "route": "b", "reasons": [{"code": "a.r"}]}'),
+        (ALLOW, '{"effect": "allow", "reasons": [{"code": "a.m"}], "obligations": [{"name": "mask_body", "params": {}}]}'),
+    ],
+    ids=["rerouted anyway", "sent elsewhere", "masked"],
+)
+def test_who_passes_elsewhere_or_unmasked_passes(lets: str, finding: str) -> None:
+    """A finding that has a request sent on in another way than it otherwise goes keeps it from going that way."""
+    assert kinds(f"default result := {lets}", f"result := {finding} if input.signals.findings[{IBAN}]") == ["pii"]
+
+
+def test_what_is_cut_off_hides_findings_of_every_kind_at_once() -> None:
+    """A rule that is about one kind alone says nothing of that."""
+    alone = f'result := {DENY} if input.signals.unknown in [["pii"], ["secret"], ["injection"]]'
+    assert kinds(f"default result := {ALLOW}", f"result := {DENY} if input.signals.findings[{IBAN}]", alone) == ["pii"]
+
+
+def test_a_kind_has_the_names_that_its_detectors_give() -> None:
+    """No account number is a secret, so who asks whether personal data is unknown has asked for all that may have this end."""
+    found = f'result := {DENY} if {{\n\tsome name, _ in input.signals.findings\n\tendswith(name, ".iban")\n}}'
+    assert kinds(f"default result := {ALLOW}", found, f'result := {DENY} if "pii" in input.signals.unknown') == []
+
+
+@pytest.mark.parametrize("signals", ["null", '{"findings": null, "unknown": []}'])
+def test_a_fixture_without_signals_is_no_request_of_which_all_is_known(signals: str) -> None:
+    """The tests of policies have such; nothing breaks off."""
+    only = f"result := {ALLOW} if not input.signals.findings[{IBAN}]"
+    assert kinds(only, fixture=f'bare := {{"entry": "decision", "signals": {signals}, "route": {{"name": "pay"}}}}') == []
+
+
 def test_inputs_come_from_the_fixtures_where_there_are_any() -> None:
     """A policy that lets nobody else pass is seen through by those of its own tests."""
-    only = f'result := {ALLOW} if {{\n\tinput.subject.id == "ada"\n\tnot input.signals.findings["secret.password"]\n}}'
+    only = f'result := {ALLOW} if {{\n\tstartswith(input.subject.id, "ad")\n\tnot input.signals.findings["secret.password"]\n}}'
     parts = '"classification": {"intent": "pay", "status": "classified"}, "route": {"name": "pay"}, "subject": {"id": "ada"}'
     assert (kinds(only), kinds(only, fixture=f'ada := {{"entry": "decision", {parts}}}')) == ([], ["secret"])
 
