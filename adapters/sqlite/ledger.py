@@ -178,11 +178,14 @@ class SqliteStore:
         self.write_checkpoint(size, note, at_ns)
 
     def bar(self, key_id: str) -> None:
-        """In memory: whoever may still seal under it ends with this process."""
+        """In memory: whoever may still seal under it ends with this process. What one of before sealed is barred again at its start."""
         self._barred.add(key_id)
 
     def barred(self, key_ids: Sequence[str]) -> set[str]:
         return self._barred.intersection(key_ids)
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        self._barred.update(key_ids)
+
 
     def check_order(self, order: int) -> None:
         """Nobody else gives orders here."""

@@ -139,6 +139,9 @@ class LedgerStore(NodeSource, Protocol):
         """From now on `barred` tells it to every node."""
 
     def barred(self, key_ids: Sequence[str]) -> set[str]:
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        """Of keys that are destroyed, where nobody barred them: in a process of before, or in the ledger before this one."""
+
         """In a turn. Those of them that were barred."""
 
     def check_order(self, order: int) -> None:
@@ -373,6 +376,17 @@ class Journal:
             raise
 
     def _following(self, head: tuple[int, bytes] | None) -> CompactRange:
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        """What a process of before sealed under keys that were destroyed since loses its personal part as well, if it is recorded now.
+        Raises AuditError, as `bar`."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            self._store.bar_again(key_ids)
+        except AuditError as error:
+            self._failed(error)
+            raise
+
         """This node's tree, grown by what others appended. So no node ever goes on from, or signs, what does not contain all that it has
         seen committed, whatever the store says."""
         tree = self._tree.copy()
