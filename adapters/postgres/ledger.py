@@ -196,6 +196,13 @@ class PostgresStore:
         with self.turn(), self._said():
             self._commit(self._in_turn(), "INSERT INTO barred (key_id) VALUES (%s)", (key_id,))
 
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        """The table has them for good, but for those of a ledger before this one."""
+        with self.turn(), self._said():
+            missing = sorted(set(key_ids) - self.barred(key_ids))
+            if missing:
+                self._commit(self._in_turn(), "INSERT INTO barred (key_id) SELECT unnest(%s::text[])", (missing,))
+
     def barred(self, key_ids: Sequence[str]) -> set[str]:
         """The turn told how many there are, so that they are only read where another node barred one since."""
         if self._barred_now > self._barred_known:

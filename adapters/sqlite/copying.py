@@ -7,34 +7,52 @@ opened read-only, so its write-ahead log is never copied into it (ADR 75); meanw
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from adapters.sqlite.connection import StandardConnection, failure, translated
-from adapters.sqlite.ledger import last_commit, stored_nodes
+from adapters.sqlite.connection import DISK_FULL, StandardConnection, failure, translated
+from adapters.sqlite.ledger import COPIED, last_commit, stored_nodes
+from router.audit.records.canonical import timestamp
 from router.errors import AuditError
 
+ROOM = 64 * 2**20  # bytes that a copy leaves free, for its source goes on growing
 AT_ONCE = 512  # pages, after which others get a turn with the disk, and who wants it to end is heard
 
 
-def copied(source: Path, copy: Path) -> int:
-    """Bytes. `copy` must not be there; it is readable for its owner alone, checked, and on stable storage when it returns. Raises
-    AuditError; what was begun is left to who knows the folder."""
+def copied(source: Path, copy: Path, mark: Callable[[Path], None] | None = None) -> int:
+    """Bytes. `copy` must not be there; it is readable for its owner alone, checked, and on stable storage when it returns. `mark` may
+    write to it before. Raises AuditError; what was begun is left to who knows the folder."""
     _made(copy)
     try:
         with closing(_reading(source)) as there, closing(sqlite3.connect(copy, isolation_level=None)) as here:
+            _check_room(there, copy)
             here.execute("PRAGMA journal_mode=OFF")
             there.backup(here, pages=AT_ONCE)
     except sqlite3.Error as error:
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         raise translated(copy if full else source, error) from error
+    if mark is not None:
+        mark(copy)
     with opened(copy) as made:
         wrong = [str(row[0]) for row in made.execute("PRAGMA quick_check(1)")]
     if wrong != ["ok"]:
         raise AuditError(f"The copy of {source} is damaged, and so the file may be: {wrong[0]}.", "backup_unsound")
     return _synced(copy)
+
+
+def marked(copy: Path) -> None:
+    """Writes into a ledger's copy when it was made, after which no node goes on with it: nothing else tells that more was signed since.
+    Raises AuditError."""
+    connection = StandardConnection(copy, mode="rw")
+    try:
+        connection.execute("PRAGMA journal_mode=DELETE")  # a log beside it would be no part of the backup
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (COPIED, timestamp(time.time_ns())))
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -57,6 +75,15 @@ class CopiedLedger:
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         return stored_nodes(self._connection, level, start, end)
+
+
+def _check_room(there: sqlite3.Connection, copy: Path) -> None:
+    """Before anything is written: mostly it is the disk of a node that serves, which takes nothing more once it is full."""
+    ((pages,),), ((size,),) = there.execute("PRAGMA page_count").fetchall(), there.execute("PRAGMA page_size").fetchall()
+    free = shutil.disk_usage(copy.parent).free
+    if free < pages * size + ROOM:
+        message = f"{copy.parent} has {free:,} bytes free, and a copy of {pages * size:,} is to leave {ROOM:,}; nothing was written."
+        raise AuditError(message, DISK_FULL)
 
 
 def _reading(source: Path) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.kept_deliveries import COLUMNS, delivery_from, row_of, tenant_text
-from adapters.sqlite.connection import StandardConnection
+from adapters.sqlite.connection import DISK_FULL, StandardConnection
 from router.audit.beside import BLOCKED_NS, TOLD_BYTES, Extras, Pending, Waiting, bounded
 from router.errors import AuditError
 from router.ports import Delivery
@@ -162,7 +162,8 @@ def forget(run: Any, before_ns: int, limit: int) -> int:
 
 def carry_over(before: Path, after: Path) -> bool:
     """Into the ledger that comes in the place of another one, which nobody has open: what was decided is not decided again, and what waits
-    still goes out. False where there is nothing that can be read; a ledger is also left because it is damaged."""
+    still goes out. False where there is nothing that can be read; a ledger is also left because it is damaged. Raises AuditError
+    `audit_disk_full` where there is no room for it."""
     connection = StandardConnection(after)
     try:
         connection.execute("PRAGMA synchronous=FULL")
@@ -175,6 +176,8 @@ def carry_over(before: Path, after: Path) -> bool:
         connection.execute(f"INSERT INTO deliveries ({kept}) SELECT {kept} FROM former.deliveries")  # noqa: S608 - names only
         connection.execute("COMMIT")
     except AuditError as error:
+        if error.code == DISK_FULL:
+            raise
         log.warning("what lay beside the former ledger's records is not carried over: %s", error)
         return False
     finally:

@@ -32,6 +32,8 @@ STEPS: Steps = {
     3: deliveries.TENANTS,
 }
 FORMAT = max(STEPS)
+COPIED = "copied"
+"""The row of `meta` that says of a copy when it was made."""
 NOTES = "SELECT coalesce(CAST(note AS TEXT), '') FROM checkpoints"
 """Checkpoints; one that a damaged byte made none is an empty text, which no note is."""
 PRAGMAS = (
@@ -178,8 +180,11 @@ class SqliteStore:
         self.write_checkpoint(size, note, at_ns)
 
     def bar(self, key_id: str) -> None:
-        """In memory: whoever may still seal under it ends with this process."""
+        """In memory: whoever may still seal under it ends with this process. What one of before sealed is barred again at its start."""
         self._barred.add(key_id)
+
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        self._barred.update(key_ids)
 
     def barred(self, key_ids: Sequence[str]) -> set[str]:
         return self._barred.intersection(key_ids)
@@ -228,6 +233,11 @@ class SqliteStore:
         meta = dict(run("SELECT name, value FROM meta"))
         if meta["origin"] != origin:
             raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
+        if COPIED in meta:
+            message = (
+                f"{self._path} is a backup's copy of {meta[COPIED]}: what was signed for since would be signed for anew, and otherwise."
+            )
+            raise AuditError(f"{message} Begin a new ledger after it (`lockgate audit recover`).", "audit_backup_copy")
 
     def _committed(self) -> tuple[int, bytes]:
         size, root = last_commit(self._open)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -21,6 +21,7 @@ from router.audit.tree.checkpoint import (
     latest_witnessed,
     note_checkpoint,
     publish,
+    put_aside,
     write_note,
 )
 from router.audit.tree.merkle import CompactRange, leaf_hash
@@ -138,6 +139,9 @@ class LedgerStore(NodeSource, Protocol):
     def bar(self, key_id: str) -> None:
         """From now on `barred` tells it to every node."""
 
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        """Of keys that are destroyed, where nobody barred them: in a process of before, or in the ledger before this one."""
+
     def barred(self, key_ids: Sequence[str]) -> set[str]:
         """In a turn. Those of them that were barred."""
 
@@ -250,7 +254,7 @@ class Journal:
         tree = CompactRange(peaks(self._store, size), size)
         if tree.root() != root:
             raise AuditError(f"The ledger's {size} records do not lead to the root that was committed with them.", "audit_tree_broken")
-        for note in (*signed, *([witnessed] if witnessed else ())):
+        for note in (*signed, *([witnessed] if witnessed else ()), *(_aside(kept, self._plan.signer.name) if kept else ())):
             self._signed = max(self._signed, self._continued(size, note_checkpoint(note)))
         if signed:
             last = max(signed, key=lambda note: note_checkpoint(note).size)
@@ -368,6 +372,17 @@ class Journal:
             raise self._fault
         try:
             self._store.bar(key_id)
+        except AuditError as error:
+            self._failed(error)
+            raise
+
+    def bar_again(self, key_ids: Sequence[str]) -> None:
+        """What a process of before sealed under keys that were destroyed since loses its personal part as well, if it is recorded now.
+        Raises AuditError, as `bar`."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            self._store.bar_again(key_ids)
         except AuditError as error:
             self._failed(error)
             raise
@@ -495,6 +510,17 @@ class Journal:
     def _failed(self, error: AuditError) -> None:
         if error.code not in PASSING and error.code not in HARMLESS:
             self._fault = error
+
+
+def _aside(directory: Path, origin: str) -> Iterator[str]:
+    """The newest of this ledger's, put aside by somebody who was to begin one after it and was broken off. What cannot be read there is, as
+    far as is known, another's."""
+    for folder in put_aside(directory):
+        for newest in (latest_published, latest_witnessed):
+            with suppress(AuditError):
+                note = newest(folder)
+                if note is not None and note_checkpoint(note).origin == origin:
+                    yield note
 
 
 def check_entry(entry: Entry) -> None:

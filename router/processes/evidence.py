@@ -23,6 +23,7 @@ from router.errors import AuditError
 from router.ports import Clock, Entry
 from router.processes.outbox import unpacked_entry
 from router.processes.refusals import Refusals
+from router.wiring.drafts import clear_broken_off
 from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.ledger_place import LedgerPlace, ledger_place
 from router.wiring.ledger_rotation import checkpointing, is_to_be_handed_over, ledger_signer, taken_over
@@ -103,6 +104,7 @@ async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     place = ledger_place(workspace)
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await asyncio.to_thread(clear_broken_off, state)
     signer = await asyncio.to_thread(ledger_signer, workspace)
     sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)
     await asyncio.to_thread(_refuse_older, place, sealing_key, signer.name)  # before anything is recorded or signed

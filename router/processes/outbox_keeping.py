@@ -1,4 +1,5 @@
-"""What the control process does beside for events and deliveries: it forgets events after a while, and tells how many deliveries wait."""
+"""What the control process does beside for events and deliveries: it forgets events after a while, tells how many deliveries wait, and
+renames orders that are kept as they were told."""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ NS = 1_000_000_000
 
 
 class OutboxKeeping:
-    """`remember`: seconds for which an event is known, as it is configured now."""
+    """`remember`: seconds for which an event is known, as it is configured now. `lane` is what is kept of an order."""
 
-    def __init__(self, outbox: Outbox, clock: Clock, remember: Callable[[], float]) -> None:
+    def __init__(self, outbox: Outbox, clock: Clock, remember: Callable[[], float], lane: Callable[[bytes], bytes]) -> None:
         self._outbox = outbox
+        self._lane = lane
         self._clock = clock
         self._remember = remember
         self._pending = Pending(0, 0, 0)
@@ -35,6 +37,7 @@ class OutboxKeeping:
                 if forgotten_ns is None or now_ns - forgotten_ns >= forget_every * NS:
                     forgotten_ns = now_ns
                     await self._outbox.forget(self._clock.now_ns() - int(self._remember() * NS))
+                    await self._outbox.rename_lanes(self._lane)  # a node of the release before may have gone on after our start
             except AuditError as error:
                 log.warning("events and deliveries cannot be looked after yet: %s", error)
             await asyncio.sleep(look_every)

@@ -115,7 +115,7 @@ class Serving:
         index = workspace.config.audit.index
         records = None if index is None else index.records
         indexing = Indexing(open_reader, state, records, self.evidence.ledger, self.clock)
-        outbox = OutboxKeeping(self.evidence.outbox, self.clock, lambda: _remembered(reloader.workspace))
+        outbox = OutboxKeeping(self.evidence.outbox, self.clock, lambda: _remembered(reloader.workspace), self.evidence.lanes.lane)
         trials = Trials(audit, lambda: reloader.workspace)
         rolling = make_rollouts(reloader, self.supervisor, in_force, self.evidence, self.clock, trials)
         waiting = lambda: reviews.pending  # noqa: E731  # as above

@@ -1,30 +1,30 @@
 """Backups of a node's state while it serves, without taking anything from it: its records in one place, its keys in another.
 
 The order is what makes a backup one: keys before records, for a ledger that is older than its keys is not gone on with; checkpoints before
-the ledger, for a ledger that is older than its checkpoints was cut. So the ledger is last, and a backup without it was broken off.
+the ledger, for a ledger that is older than its checkpoints was cut. So the ledger is last, and of the keys those of the subjects are: a
+backup without them was broken off. The ledger's copy says that it is one: it may be all that is left, and who went on with it would sign a
+second history.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ENOSPC
 from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
-from adapters.sqlite.copying import CopiedLedger, copied, opened
+from adapters.sqlite.copying import CopiedLedger, copied, marked, opened
 from adapters.sqlite.place import KEYS_FILE, LEDGER_FILE
 from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
 from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
 from router.errors import AuditError
+from router.wiring.drafts import STREAMED, alone, said
 from router.wiring.nodes import API_KEYS_FILE, LEARNING_FILE, NOTICES_FILE, REVIEWS_FILE
 
 FILES = (REVIEWS_FILE, API_KEYS_FILE, LEARNING_FILE, NOTICES_FILE)
@@ -58,15 +58,15 @@ class State:
 
 def back_up_keys(state: State, to: Target, say: Say) -> None:
     """Raises AuditError."""
-    with _said():
-        size = to.take(KEYS_FILE, partial(copied, state.folder / KEYS_FILE))
+    with said():
         count = _take_folder(state.folder / KEYS, KEYS, to)
+        size = to.take(KEYS_FILE, partial(copied, state.folder / KEYS_FILE))
     say(f"{KEYS_FILE}: {size:,} bytes" + (f", and {count} key files" if count else ""))
 
 
 def back_up_records(state: State, to: Target, say: Say) -> None:
     """Raises AuditError."""
-    with _said():
+    with said():
         count = _take_folder(state.checkpoints, CHECKPOINTS, to)
         count += sum(_take_folder(state.folder / name, name, to) for name in FOLDERS)
         for file in sorted((state.folder / BEFORE).glob(f"*/{LEDGER_FILE}")):
@@ -92,7 +92,7 @@ class _Ledger:
     told: str = ""
 
     def __call__(self, copy: Path) -> int:
-        size = copied(self.source, copy)
+        size = copied(self.source, copy, marked)
         with opened(copy) as connection:
             ledger = CopiedLedger(connection)
             self._check(ledger, Checkpoint(ledger.origin, ledger.size, ledger.root), "its last commit")
@@ -144,7 +144,7 @@ def in_folder(folder: Path) -> Iterator[Target]:
     """A folder that is there, whole, when the block ends, and not before. Raises AuditError."""
     if folder.exists():
         raise AuditError(f"{folder} is there already; give the backup a folder of its own, which is made.", "backup_exists")
-    with _said(), _alone(folder.with_name(f".{folder.name}.part")) as draft:
+    with said(), alone(folder.with_name(f".{folder.name}.part")) as draft:
         yield _Folder(draft)
         for made in (*(each for each in draft.rglob("*") if each.is_dir()), draft):
             sync_folder(made)
@@ -154,8 +154,8 @@ def in_folder(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def as_tar(stream: IO[bytes], state: Path) -> Iterator[Target]:
-    """A tar archive, one file after the other; each lies in the state folder until it is in the stream. Raises AuditError."""
-    with _said(), _alone(state / ".backup.part") as draft, tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+    """A tar archive, one file after the other; each lies in the state folder while it is made. Raises AuditError."""
+    with said(), alone(state / STREAMED) as draft, tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         yield _Tar(archive, draft)
 
 
@@ -180,49 +180,8 @@ class _Tar:
         copy.unlink(missing_ok=True)
         made = make(copy)
         with copy.open("rb") as file:
+            copy.unlink()  # who takes the stream may be slow, and a kill leaves nothing then
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode, entry.mtime = os.fstat(file.fileno()).st_size, 0o600, int(time.time())
             self.archive.addfile(entry, file)
-        copy.unlink()
         return made
-
-
-@contextmanager
-def _alone(draft: Path) -> Iterator[Path]:
-    """A private folder, empty, for who has its lock. What somebody who was killed left in it goes; nothing is left of a failure."""
-    draft.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AuditError(f"Another backup is being written to {draft}; wait for it.", "backup_running") from None
-        _emptied(draft)
-        try:
-            yield draft
-        finally:
-            if draft.exists():
-                shutil.rmtree(draft)
-    finally:
-        os.close(handle)
-
-
-def _emptied(folder: Path) -> None:
-    for each in folder.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
-        else:
-            each.unlink()
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise AuditError("Who was to take the backup reads it no more; nothing of it counts.", "backup_broken_off") from error
-    except OSError as error:
-        where = error.filename or "the backup"
-        if error.errno == ENOSPC:
-            raise AuditError(f"The disk under {where} is full; there is no backup.", "audit_disk_full") from error
-        raise AuditError(f"{where} cannot be used: {error.strerror}.", "audit_io_failed") from error

@@ -10,17 +10,17 @@ stood (`carrying`), as the records after the first.
 its first records and checkpoint, aside   4 the predecessor's file gets a second name, its checkpoints go aside   5 the new one takes its
 place, in one step   6 its checkpoint is published.
 A crash before 5 leaves the predecessor in its place, which the new origin does not open; the command is then given again, and looks for
-checkpoints also where it had put them aside.
+checkpoints also where it had put them aside. So does who opens it under its old name.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from router.audit.tree.checkpoint import (
     latest_witnessed,
     note_checkpoint,
     publish,
+    put_aside,
 )
 from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
@@ -51,7 +52,7 @@ from router.wiring.ledger_place import LedgerPlace
 PREDECESSORS = "predecessors"
 AT_ONCE = 1000  # records of a commit
 AGAIN_S = 0.1
-ASIDE = re.compile(r"[0-9]{16}-[0-9a-f]{16}")  # the name of a predecessor
+STOLEN = "key_stolen"  # one of the reasons
 BEHIND, COVERED, DIFFERS = "behind", "covered", "differs"
 
 
@@ -117,7 +118,7 @@ def recover(
     AuditError."""
     with _alone(place.ledger):  # 1
         with closing(SqliteReader(place.ledger, Stored)) as reader:
-            before = _predecessor(reader, place.checkpoints, outside, signer)  # 2
+            before = _predecessor(reader, place.checkpoints, outside, signer, reason)  # 2
             carried = around.left(reader, before)
         try:
             return before, _succeed(place, signer, before, reason, carried), carried
@@ -163,7 +164,7 @@ def recover_shared(
     """The same for a ledger of several nodes, none of which runs, by who owns its tables; and the schema that it is in now. Steps 3 to 5
     are in the database, where 5 is one transaction. Raises AuditError."""
     with closing(place.reader(Stored)) as reader:
-        before = _predecessor(reader, checkpoints, outside, signer)  # 2
+        before = _predecessor(reader, checkpoints, outside, signer, reason)  # 2
         carried = around.left(reader, before)
     new = place.aside()
     checkpoint, note = _first_records(new.store(signer.verifier), signer, before, reason, carried)  # 3
@@ -173,12 +174,16 @@ def recover_shared(
     return before, kept, carried
 
 
-def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner) -> Predecessor:
+def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner, reason: str) -> Predecessor:
     if reader.origin() == signer.name:
         message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
         raise AuditError(message, "audit_origin_unchanged")
     size, root = reader.last_commit()
-    note = outside or _newest(*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint())
+    if outside is None:
+        note = _newest(*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint())
+    else:
+        _refuse_another(reader, note_checkpoint(outside))
+        note = _newest(outside, *(_here(reader, checkpoints) if reason != STOLEN else ()))  # a thief may have signed what is newer
     relation = _relation(reader, size, note_checkpoint(note)) if note else ""
     return Predecessor(reader.origin(), size, root, note, relation)
 
@@ -187,19 +192,32 @@ def _newest(*notes: str | None) -> str:
     return max((note for note in notes if note is not None), key=lambda each: note_checkpoint(each).size, default="")
 
 
+def _here(reader: LedgerReader, checkpoints: Path) -> Iterator[str]:
+    """Of this ledger on this machine, beside one from elsewhere that may be older; what cannot be read is none."""
+    origin = reader.origin()
+    with suppress(AuditError):
+        for note in chain([reader.latest_checkpoint()], _kept_notes(checkpoints, origin)):
+            if note is not None and note_checkpoint(note).origin == origin:
+                yield note
+
+
 def _kept_notes(checkpoints: Path, origin: str) -> Iterator[str | None]:
     """Those that lie in the directory, and of this ledger those that an earlier attempt put aside."""
     yield latest_published(checkpoints)
     yield latest_witnessed(checkpoints)
-    for folder in sorted(each for each in checkpoints.glob("*/") if ASIDE.fullmatch(each.name)):
+    for folder in put_aside(checkpoints):
         for note in (latest_published(folder), latest_witnessed(folder)):
             if note is not None and note_checkpoint(note).origin == origin:
                 yield note
 
 
-def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
+def _refuse_another(reader: LedgerReader, checkpoint: Checkpoint) -> None:
     if checkpoint.origin != reader.origin():
         raise AuditError(f"The checkpoint is of {checkpoint.origin}, the ledger of {reader.origin()}.", "checkpoint_invalid")
+
+
+def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
+    _refuse_another(reader, checkpoint)
     if checkpoint.size > size:
         return BEHIND
     return COVERED if tree_root(reader, checkpoint.size) == checkpoint.root else DIFFERS
@@ -209,6 +227,7 @@ def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str,
     aside = place.state / f"{LEDGER_FILE}.new"
     checkpoint, note = _begun(aside, signer, before, reason, carried)  # 3
     carry_over(place.ledger, aside)
+    _whole(aside)  # its write-ahead log does not come along
     kept = place.state / PREDECESSORS / before.name
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (kept / LEDGER_FILE).exists():

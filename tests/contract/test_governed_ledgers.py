@@ -301,6 +301,20 @@ async def test_a_store_finds_the_leaves_with_a_text(at: LedgerPlace, tmp_path: P
             assert list(reader.leaves_with(b"%", 0, 7)) == []
 
 
+async def test_under_keys_that_are_barred_again_nothing_is_sealed(at: LedgerPlace, tmp_path: Path) -> None:
+    """However often, and under others as before; a store that several nodes have tells it once."""
+    async with running(tmp_path, at=at) as place:
+        keys = {subject: await place.keys.key_for(subject) for subject in ("ann", "bo")}
+        waits = [system_entry("stopped", 1, {}, place.ids.new(), {"by": by}, *keys[by]) for by in keys]
+        for _ in range(2):
+            await place.ledger.call(lambda journal: journal.bar_again([keys["ann"][0]]))
+        indexes = await place.ledger.append_many(waits)
+        assert [place.facts.stored(index).key_id for index in indexes] == ["", keys["bo"][0]]
+    if isinstance(at, PostgresPlace):
+        with psycopg.connect(at.ledger.url) as database:
+            assert database.execute(f'SELECT count(*) FROM "{at.ledger.schema}".barred').fetchone() == (1,)
+
+
 async def test_nodes_renew_the_mark_by_turns(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who finds it renewed by another leaves it, and goes by it the next time."""
     monkeypatch.setattr("router.audit.governance.erasing.RENEWED", 4)

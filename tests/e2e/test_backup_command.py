@@ -11,6 +11,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+from router.audit.tree.checkpoint import latest_published, note_checkpoint
 from tests.e2e.load import load
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, cli, company, inherited
@@ -27,8 +28,8 @@ def archived(lockgate: Lockgate, what: str, to: Path) -> None:
 
 
 def test_a_backup_of_a_node_under_load_is_verified_and_recovered_from(tmp_path: Path) -> None:
-    """As folders and as archives: all that was acknowledged before is in it; with the keys' backup beside it a new ledger goes on after
-    it, and the node has taken no harm."""
+    """As folders and as archives: all that was acknowledged before is in it; put back it does not start under its old name, and with the
+    keys' backup beside it a new ledger goes on after it; the node has taken no harm."""
     with company(tmp_path / "node", audit={"checkpoint": {"every": "200ms", "records": 5}}) as lockgate:
         with load(lockgate, callers=2) as seen:
             until(lambda: seen.answered > 20, "there was some load")
@@ -55,11 +56,18 @@ def test_a_backup_of_a_node_under_load_is_verified_and_recovered_from(tmp_path: 
         for copy in (tmp_path / "records", tmp_path / "keys"):
             shutil.copytree(copy, lockgate.state, dirs_exist_ok=True)
         os.chmod(lockgate.state, 0o700)
+        lockgate.process.start()
+        assert lockgate.process.wait() == 2
+        assert "is a backup's copy of" in lockgate.process.said
+        newest = note_checkpoint(latest_published(lockgate.state / "checkpoints") or "").size
+        assert newest > note_checkpoint(note.read_text()).size
         origin(lockgate.yard, "yard.example/ledger-2")
         recovered = command(lockgate, "audit", "recover", "--checkpoint", str(note))
         assert recovered.returncode == 0, recovered.stderr
         lockgate.start()
         first = lockgate.leaves()[0]
-        assert (first["event"], first["details"]["predecessor"]["checkpoint"]) == ("recovered", note.read_text())
+        said = first["details"]["predecessor"]
+        assert (first["event"], said["relation"]) == ("recovered", "covered")
+        assert note_checkpoint(said["checkpoint"]).size >= newest
         assert lockgate.ask("ann", "GET", "/echo/after").status == 200
         assert lockgate.verify().returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.audit.tree.checkpoint import note_checkpoint
+from router.audit.tree.checkpoint import latest_published, note_checkpoint
 from tests.e2e.nodes import Cluster, cluster, command
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
@@ -83,12 +83,14 @@ def test_a_restored_ledger_is_succeeded_by_one_that_embeds_its_checkpoint(
         missing = size - place.size()
         assert missing >= 5
         before = place.leaves()
+        newest = latest_published(one.state / "checkpoints") or ""
+        assert note_checkpoint(newest).size >= note_checkpoint(note).size
         recovered = command(one, "audit", "recover", "--checkpoint", str(tmp_path / "note"))
         assert recovered.returncode == 0, recovered.stderr
         assert "are missing from it" in recovered.stdout
         kept = recovered.stdout.split("the schema ")[1].split(".")[0]
         first = place.leaves()[0]
-        assert (first["event"], first["details"]["predecessor"]["checkpoint"]) == ("recovered", note)
+        assert (first["event"], first["details"]["predecessor"]["checkpoint"]) == ("recovered", newest)
         again = command(one, "audit", "recover", "--checkpoint", str(tmp_path / "note"))
         assert (again.returncode, "already that of" in again.stderr) == (2, True), again.stderr
         (two.state / "checkpoints").rename(two.state / "checkpoints-before")

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from adapters.sqlite import connection
+from adapters.sqlite import connection, deliveries
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.place import LEDGER_FILE
 from router.audit.checking.verify import Plan, verify
@@ -23,6 +23,7 @@ from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import WITNESSED, NoteSigner, latest_published, note_checkpoint
 from router.errors import AuditError
 from router.ports import Arrival, Delivery, Due
+from router.wiring import recovery
 from router.wiring.recovery import PREDECESSORS, Place, recover
 from tests.unit.audit.ledgers import SIGNER, entries, reader, records_of, rehash, replace_records, run, verified, written
 
@@ -85,6 +86,26 @@ def test_the_newest_checkpoint_of_this_machine_is_taken_where_none_is_given(tmp_
     assert before.relation == "behind"
 
 
+def test_a_newer_checkpoint_of_this_machine_counts_beside_an_older_one_from_elsewhere(tmp_path: Path) -> None:
+    """Else the first record would say for good that nothing is missing. Of a key that was stolen the newer may be the thief's."""
+    for reason, size, relation in (("restored", 30, "behind"), ("key_stolen", 10, "covered")):
+        folder = tmp_path / reason
+        older = written(folder, entries(10))
+        written(folder, entries(10))
+        shutil.copy(folder / LEDGER_FILE, folder / "backup")
+        written(folder, entries(10))
+        shutil.copy(folder / "backup", folder / LEDGER_FILE)
+        before, _, _ = recover(place(folder), NEXT, reason, older)
+        assert (note_checkpoint(before.note).size, before.relation) == (size, relation)
+
+
+def test_what_cannot_be_read_of_this_machine_does_not_stand_in_the_way_of_a_checkpoint_from_elsewhere(tmp_path: Path) -> None:
+    outside = restored(tmp_path)
+    (tmp_path / "checkpoints" / f"{99:016d}.checkpoint").write_bytes(b"\xff")
+    before, _, _ = recover(place(tmp_path), NEXT, "restored", outside)
+    assert (before.note, before.relation) == (outside, "behind")
+
+
 def test_a_whole_predecessor_is_called_covered_and_an_altered_one_different(tmp_path: Path) -> None:
     """A lost key is no reason to think less of the records; altered records are."""
     outside = written(tmp_path / "whole", entries(20))
@@ -138,6 +159,65 @@ def test_deliveries_of_an_earlier_format_go_over(tmp_path: Path) -> None:
     store.open(NEXT.name)
     assert [each.delivery for each in store.waiting(0, 9, None)] == [waiting]
     store.close()
+
+
+def waits(folder: Path, size: int) -> Delivery:
+    """A ledger of one record with a delivery of `size` bytes."""
+    journal = Journal(SqliteStore(folder / LEDGER_FILE), Checkpointing(SIGNER, folder / "checkpoints"))
+    journal.open()
+    waiting = Delivery("d1", "orders", "billing", Due.DISPATCH, "k", bytes(size), 1, 2, 3)
+    journal.append([replace(system_entry("started", 1), delivery=waiting)])
+    journal.close()
+    return waiting
+
+
+def waiting_in(folder: Path, origin: str) -> list[Delivery]:
+    store = SqliteStore(folder / LEDGER_FILE)
+    store.open(origin)
+    try:
+        return [each.delivery for each in store.waiting(0, 9, None)]
+    finally:
+        store.close()
+
+
+def test_where_there_is_no_room_for_what_waits_no_ledger_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was acknowledged, and would be lost with a line in a log. With room again the same command takes it over."""
+    waiting = waits(tmp_path, 2**20)
+
+    class Small(connection.StandardConnection):
+        def __init__(self, path: Path, mode: str = "rwc") -> None:
+            super().__init__(path, mode)
+            self.execute("PRAGMA max_page_count=100")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deliveries, "StandardConnection", Small)
+        with pytest.raises(AuditError) as refused:
+            recover(place(tmp_path), NEXT, "restored")
+    assert refused.value.code == "audit_disk_full"
+    assert waiting_in(tmp_path, SIGNER.name) == [waiting]
+    recover(place(tmp_path), NEXT, "restored")
+    assert waiting_in(tmp_path, NEXT.name) == [waiting]
+
+
+def test_the_new_ledger_comes_into_its_place_with_all_that_is_in_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says nothing where a log cannot be copied to its file when it is closed, as on a full disk; here somebody reads."""
+    waiting, readers = waits(tmp_path, 8), list[Any]()
+
+    def carried(before: Path, after: Path) -> bool:
+        readers.append(sqlite3.connect(after, isolation_level=None))
+        readers[0].execute("BEGIN")
+        readers[0].execute("SELECT * FROM records").fetchone()
+        return deliveries.carry_over(before, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "carry_over", carried)
+        patch.setattr(connection, "BUSY_S", 0.1)
+        with pytest.raises(AuditError) as refused:
+            recover(place(tmp_path), NEXT, "restored")
+    readers[0].close()
+    assert refused.value.code == "audit_being_read"
+    recover(place(tmp_path), NEXT, "restored")
+    assert waiting_in(tmp_path, NEXT.name) == [waiting]
 
 
 def test_the_same_name_again_is_refused(tmp_path: Path) -> None:
@@ -251,6 +331,29 @@ def test_checkpoints_of_two_ledgers_in_one_directory_are_told(tmp_path: Path) ->
 
 class PowerCut(BaseException):
     pass
+
+
+def test_who_goes_back_to_the_old_name_is_held_against_what_was_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recovery that was broken off, or refused, has taken the checkpoints away that tell of the newer records; folders of other ledgers
+    that cannot be read keep nobody from anything."""
+
+    def cut(*_: Any) -> None:
+        raise PowerCut
+
+    restored(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda file, to: cut() if file.name.endswith(".new") else os.replace(file, to))
+        with pytest.raises(PowerCut):
+            recover(place(tmp_path), NEXT, "restored")
+    assert list((tmp_path / "checkpoints").glob("*.checkpoint")) == []
+    with pytest.raises(AuditError) as refused:
+        Journal(SqliteStore(tmp_path / LEDGER_FILE), Checkpointing(SIGNER, tmp_path / "checkpoints")).open()
+    assert refused.value.code == "audit_rolled_back"
+    recover(place(tmp_path), NEXT, "restored")
+    other = tmp_path / "checkpoints" / f"{5:016d}-{0:016x}"
+    other.mkdir()
+    (other / "5.checkpoint").write_bytes(b"\xff")
+    goes_on(tmp_path)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "found"])

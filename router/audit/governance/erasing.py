@@ -257,6 +257,9 @@ class Erasing:
         """The ledger's word counts, of all its records from `since` on, and not the mark, which only says how the keys may have come back;
         but where the index is to be made first, those after the mark, and the others a round later."""
         self._whole = standing.since == 0
+        if since == 0:
+            gone = list(standing.erased)  # steps of reviews, for one, may wait to be recorded since before that
+            await self._orders.ledger.call(lambda journal: journal.bar_again(gone))
         erased = [key_id for key_id, record in standing.erased.items() if record >= since]
         found, done = await self._orders.keys.present(erased), list[int]()
         for start in range(0, len(found), AT_ONCE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +20,7 @@ from router.ports import SigningKey
 
 ED25519 = b"\x01"
 WITNESSED = "latest.witnessed"
+_ASIDE = re.compile(r"[0-9]{16}-[0-9a-f]{16}")  # a ledger that was not continued: its size, and its root
 _BAD = "checkpoint_invalid"
 
 
@@ -154,7 +156,7 @@ def publish(directory: Path, checkpoint: Checkpoint, note: str) -> None:
     """Writes `<size>.checkpoint`, unless one with more signatures is there; durable when it returns. The directory belongs on other storage
     than the ledger. Raises AuditError `audit_tree_broken` where there is one about another tree, which stays: it proves a forgery."""
     final = directory / f"{checkpoint.size:016d}.checkpoint"
-    write_note(final, fuller(final.read_text(encoding="utf-8"), note) if final.is_file() else note)
+    write_note(final, fuller(_kept(final), note) if final.is_file() else note)
 
 
 def write_note(final: Path, note: str) -> None:
@@ -171,15 +173,28 @@ def write_note(final: Path, note: str) -> None:
 
 
 def latest_published(directory: Path) -> str | None:
-    """The note of the largest tree in a directory; names sort as sizes do."""
+    """The note of the largest tree in a directory; names sort as sizes do. Raises AuditError, OSError."""
     names = sorted(directory.glob("*.checkpoint"))
-    return names[-1].read_text(encoding="utf-8") if names else None
+    return _kept(names[-1]) if names else None
 
 
 def latest_witnessed(directory: Path) -> str | None:
-    """The note of the largest tree that witnesses have confirmed, where there are any."""
+    """The note of the largest tree that witnesses have confirmed, where there are any. Raises AuditError, OSError."""
     file = directory / WITNESSED
-    return file.read_text(encoding="utf-8") if file.is_file() else None
+    return _kept(file) if file.is_file() else None
+
+
+def put_aside(directory: Path) -> list[Path]:
+    """The folders in which checkpoints were put aside for a ledger after theirs, which may not have come about."""
+    return sorted(each for each in directory.glob("*/") if _ASIDE.fullmatch(each.name))
+
+
+def _kept(file: Path) -> str:
+    """Its form is not checked yet."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AuditError(f"{file} is no signed note, for it is no text.", _BAD) from error
 
 
 def _key_id(name: str, public: bytes) -> bytes:

@@ -16,17 +16,17 @@ from router.wiring.carrying import said
 from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.ledger_place import ledger_place
 from router.wiring.ledger_rotation import ledger_signer
-from router.wiring.recovery import BEHIND, DIFFERS, Around, Place, Predecessor, recover, recover_shared
+from router.wiring.recovery import BEHIND, DIFFERS, STOLEN, Around, Place, Predecessor, recover, recover_shared
 from router.workspace import Workspace, parse, read
 
-REASONS = ("restored", "key_lost", "key_stolen", "damaged")
+REASONS = ("restored", "key_lost", STOLEN, "damaged")
 
 
 @click.command("recover")
 @click.option(
     "--checkpoint",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The last checkpoint that is known of the old ledger, from where it was kept; the newest on this machine when left out.",
+    help="The last checkpoint of the old ledger, from where it was kept. A newer one on this machine counts, unless the key was stolen.",
 )
 @click.option(
     "--copy",

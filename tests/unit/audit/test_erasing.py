@@ -388,6 +388,24 @@ async def test_pieces_destroy_what_came_back_and_do_not_pass_what_is_unfinished(
         assert len(place.leaves("erased_keys_found")) == 1
 
 
+async def test_what_was_sealed_before_an_erasure_and_is_recorded_after_a_restart_loses_its_personal_part(tmp_path: Path) -> None:
+    """As a step of a review that was stored when its process was killed, where a command erased whose it was before the next start: it
+    would accuse the ledger of a key that was kept."""
+    async with running(tmp_path) as place:
+        await place.decide(1)
+        await place.erasing.finish()
+        key_id, key = await place.keys.key_for("bo")
+        waits = system_entry("stopped", place.clock.now_ns(), {}, place.ids.new(), {"by": "bo"}, key_id, key)
+    async with running(tmp_path) as place:
+        await place.erasing.finish()
+        await place.erasing.erase("bo", REASON, OFFICER)
+    async with running(tmp_path) as place:
+        await place.erasing.finish()
+        kept = place.facts.stored(await place.ledger.append(waits))
+        assert (kept.sealed, kept.key_id) == (b"", "")
+    assert verified(tmp_path).faults == []
+
+
 async def test_who_only_asks_is_given_no_key_that_is_ordered_destroyed(place: Place) -> None:
     """The order is on record and the key is there still, as after a crash: commands beside a stopped node do not open it."""
     key_id, key = await place.keys.key_for(SUBJECT.id)

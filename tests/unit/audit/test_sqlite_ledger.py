@@ -19,6 +19,7 @@ from router.audit.tree.checkpoint import Checkpoint, NoteSigner, NoteVerifier, l
 from router.audit.tree.merkle import leaf_hash, verify_consistency, verify_inclusion
 from router.audit.tree.proof import prove_consistency, prove_inclusion, tree_root
 from router.errors import AuditError
+from tests.unit.audit import ledgers
 from tests.unit.audit.witnesses import START_S, cosigner
 
 SIGNER = NoteSigner("ledger.test", Ed25519PrivateKey.generate())
@@ -260,6 +261,24 @@ def test_a_checkpoint_directory_that_fails_does_not_stop_the_ledger(tmp_path: Pa
     assert made.append([system_entry("started", 2)]) == 1
     made.close()
     assert "audit checkpoint not written" in caplog.text
+
+
+def test_a_checkpoint_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    """Found at the start; where it stands in the place of one that is signed the ledger refuses, for somebody wrote there."""
+    ledgers.written(tmp_path, ledgers.entries(3))
+    (tmp_path / "checkpoints" / f"{5:016d}.checkpoint").write_bytes(b"\xff")
+    with pytest.raises(AuditError, match="is no text") as error:
+        Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(ledgers.SIGNER, tmp_path / "checkpoints")).open()
+    assert error.value.code == "checkpoint_invalid"
+    (tmp_path / "checkpoints" / f"{5:016d}.checkpoint").unlink()
+    journal = Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(ledgers.SIGNER, tmp_path / "checkpoints"))
+    journal.open()
+    (tmp_path / "checkpoints" / f"{5:016d}.checkpoint").write_bytes(b"\xff")
+    journal.append(ledgers.entries(2))
+    journal.sign_checkpoint()
+    assert journal.fault is not None
+    assert journal.fault.code == "checkpoint_invalid"
+    journal.close()
 
 
 async def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:

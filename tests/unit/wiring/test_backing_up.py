@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,8 +24,13 @@ from router.audit.journal import Checkpointing, Journal
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, publish
 from router.cli.main import run
 from router.errors import AuditError
+from router.processes.evidence import open_evidence
+from router.system import SystemClock
 from router.wiring import backing_up
 from router.wiring.backing_up import State, as_tar, back_up_keys, back_up_records, in_folder
+from router.wiring.drafts import STREAMED
+from router.wiring.recovery import Place, recover
+from router.workspace import parse, read
 from tests.unit.audit.ledgers import SIGNER, entries, verified
 
 SEALING_KEY = bytes(32)
@@ -84,6 +90,25 @@ def test_records_are_copied_whole_beside_their_writer_and_keys_are_not(state: St
     checkpoint = f"checkpoints/{8:016d}.checkpoint"
     assert files(tmp_path / "records") == {"ledger.sqlite", checkpoint, "policies/override.json", "bundles/last.tar.gz"}
     assert verified(tmp_path / "records", (state.checkpoints / f"{8:016d}.checkpoint").read_text()).ok
+
+
+def test_nobody_goes_on_with_a_copy(state: State, journal: Journal, tmp_path: Path) -> None:
+    """What was signed after it is not in it, and nothing that lies there tells: where all else is lost it would be signed for anew. A new
+    ledger begins after it, as after every other that must not be continued."""
+    copied(state, tmp_path / "records")
+    journal.append(entries(5))
+    journal.sign_checkpoint()
+    restored = Checkpointing(SIGNER, tmp_path / "records/checkpoints")
+    with pytest.raises(AuditError, match="is a backup's copy of 20") as error:
+        Journal(SqliteStore(tmp_path / "records/ledger.sqlite"), restored).open()
+    assert error.value.code == "audit_backup_copy"
+    later = NoteSigner("ledger.test/2", Ed25519PrivateKey.generate())
+    before, kept, _ = recover(Place(tmp_path / "records", tmp_path / "records/checkpoints"), later, "restored")
+    assert (before.size, verified(kept).ok) == (11, True)
+    after = Journal(SqliteStore(tmp_path / "records/ledger.sqlite"), Checkpointing(later, tmp_path / "records/checkpoints"))
+    after.open()
+    after.append(entries(1))
+    after.close()
 
 
 def test_keys_are_copied_whole_and_records_are_not(state: State, tmp_path: Path) -> None:
@@ -166,6 +191,49 @@ def test_a_stream_has_the_ledger_last_and_leaves_nothing_behind(state: State) ->
     assert files(state.folder) == before
 
 
+def test_a_stream_of_keys_has_the_subjects_last(state: State) -> None:
+    """One that was broken off between two files is a whole archive to tar, and without the sealing key nothing could be opened again."""
+    stream = io.BytesIO()
+    with as_tar(stream, state.folder) as target:
+        back_up_keys(state, target, lambda _: None)
+    stream.seek(0)
+    with tarfile.open(fileobj=stream) as archive:
+        assert archive.getnames() == ["keys/sealing.key", "keys.sqlite"]
+
+
+def test_what_is_being_sent_is_under_no_name(state: State) -> None:
+    """Who takes it may be slow, and who is killed meanwhile removes nothing: a copy of the keys must not outlive their erasure."""
+    draft, there = state.folder / STREAMED, list[str]()
+
+    class Slow(io.BytesIO):
+        def write(self, content: Any) -> int:
+            there.extend(each.name for each in draft.iterdir())
+            return super().write(content)
+
+    stream = Slow()
+    with as_tar(stream, state.folder) as target:
+        back_up_keys(state, target, lambda _: None)
+    assert stream.tell() > 8192
+    assert there == []
+
+
+async def test_a_start_removes_what_a_killed_backup_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """But nothing of one that is under way."""
+    assert run(["init", str(tmp_path / "bank")]) == 0
+    workspace = parse(read(tmp_path / "bank/lockgate.yaml", {}), {})
+    draft = workspace.path(workspace.config.state) / STREAMED
+    draft.mkdir(parents=True)
+    (draft / "file").write_bytes(b"half of the keys")
+    handle = os.open(draft, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    await (await open_evidence(workspace, SystemClock())).close()
+    assert (draft / "file").exists()
+    os.close(handle)
+    await (await open_evidence(workspace, SystemClock())).close()
+    assert not draft.exists()
+    assert [each.getMessage() for each in caplog.records if "broken off" in each.getMessage()] != []
+
+
 def test_who_reads_a_stream_no_more_has_no_backup(state: State) -> None:
     """Such as a connection to a pod that was lost."""
 
@@ -241,6 +309,14 @@ def test_a_full_disk_is_a_sentence(state: State, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(backing_up, "_written", no_room)
     assert refused(state, tmp_path / "records").code == "audit_disk_full"
+
+
+def test_a_copy_does_not_fill_the_disk_of_a_node_that_serves(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would refuse every request until the copy has failed."""
+    size = os.path.getsize(state.folder / "ledger.sqlite")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=size + copying.ROOM - 1))
+    error = refused(state, tmp_path / "records")
+    assert (error.code, "nothing was written" in str(error)) == ("audit_disk_full", True)
 
 
 def test_a_database_that_finds_the_disk_full_says_so(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
