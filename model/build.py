@@ -98,7 +98,7 @@ def _manifest(files: dict[str, bytes]) -> bytes:
     manifest = {
         "schema": 1,
         "name": "all-MiniLM-L6-v2",
-        "quantisation": "int8, dynamic, per channel",
+        "quantisation": "int8 of seven bits, dynamic, per channel",
         "dimensions": DIMENSIONS,
         "max_tokens": MAX_TOKENS,
         "pooling": "mean",

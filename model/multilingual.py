@@ -113,7 +113,7 @@ def _manifest(made: Path, dimensions: int) -> bytes:
     manifest = {
         "schema": 1,
         "name": NAME,
-        "quantisation": "int8, dynamic, per channel, from weights of four bits",
+        "quantisation": "int8 of seven bits, dynamic, per channel, from weights of four bits",
         "dimensions": dimensions,
         "max_tokens": MAX_TOKENS,
         "pooling": "mean",

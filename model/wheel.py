@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 DISTRIBUTION = "lockgate_minilm"
-WHEEL_VERSION = "1.1.0"
+WHEEL_VERSION = "1.2.0"
 WHEEL_FILE = b"Wheel-Version: 1.0\nGenerator: lockgate\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 # The earliest moment a zip entry can carry; a build date would make every build differ.
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)
