@@ -1,8 +1,9 @@
 """Recorded decisions classified again: the request and its text as they were sealed, and what a classifier says of them now.
 
-An encoder in int8 gives slightly other numbers on another kind of processor, so that a classification is reproduced where every number
-that both have is within a stated tolerance, and not bit for bit. An answer can flip within it: a confidence that was just over its
-threshold. Those are flips, and no contradiction.
+An encoder in int8 rounds otherwise on another kind of processor: of nine texts in ten nothing, and of the tenth so much that an unsure
+number is another one. So a classification is reproduced where every number that both have is within a stated tolerance, and all together
+are where most hardly differ. An answer can flip within it: a confidence that was just over its threshold. Those are flips, and no
+contradiction.
 
 What was sealed is not all that was there: of a body in JSON the text to classify is kept and not the rest, so that a rule which looks
 into it cannot be judged again. Decisions are left out, and counted, where that may matter, and where a language model had the last word.
@@ -11,9 +12,12 @@ into it cannot be judged again. Decisions are left out, and counted, where that 
 from __future__ import annotations
 
 import json
+import statistics
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from router.audit.questions.query import Found
@@ -22,7 +26,11 @@ from router.flips import NONE, Groups, grouped
 
 Numbers = tuple[float | None, float | None, float | None]
 """Confidence, margin, scope."""
-TOLERANCE = 0.02
+TOLERANCE = 0.25
+USUAL, FEW = 0.02, 20
+"""Where of so many decisions more than half differ by more, the model on record is not the one that gave these numbers."""
+EXACT = frozenset(("rule", "static", "conversation"))
+"""Tiers that give the same numbers everywhere."""
 LANGUAGE_MODEL = "llm"
 NOT_ADMITTED = "not_admitted"
 
@@ -87,25 +95,31 @@ class Difference:
 class Replay:
     """`left_out` counts decisions that cannot be compared, by why: `erased`, `pruned`, `missing`, `unreadable`, `none`, `admission` (it
     was not classified), `unseen` (its text was not, or not wholly, seen), `unavailable` (the classifier failed, then or now), `llm`, `body`
-    (a rule would have to see what was not kept). `same` counts those by the very model, calibration and catalog, of which `largest` is the
-    largest difference of a number and `mean` the mean of the largest in each."""
+    (a rule would have to see what was not kept). `same` counts those by the very model, calibration and catalog; `moved` has the largest
+    difference of a number in each of these that an encoder was asked about."""
 
     tolerance: float
     compared: int = 0
     same: int = 0
-    largest: float = 0.0
     differences: list[Difference] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    _measured: int = 0
-    _sum: float = 0.0
+    moved: array[float] = field(default_factory=partial(array, "d"))
 
     @property
     def flips(self) -> list[Difference]:
         return [each for each in self.differences if each.flips]
 
     @property
-    def mean(self) -> float:
-        return self._sum / self._measured if self._measured else 0.0
+    def largest(self) -> float:
+        return max(self.moved, default=0.0)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.moved) if self.moved else 0.0
+
+    @property
+    def reproduced(self) -> bool:
+        return not self.not_reproduced and (len(self.moved) < FEW or self.median <= USUAL)
 
     @property
     def not_reproduced(self) -> list[Difference]:
@@ -122,10 +136,8 @@ class Replay:
     def add(self, difference: Difference) -> None:
         self.compared += 1
         self.same += difference.same
-        if difference.same and difference.moved is not None:
-            self.largest = max(self.largest, difference.moved)
-            self._measured += 1
-            self._sum += difference.moved
+        if difference.same and difference.moved is not None and not EXACT.issuperset(difference.before.numbers):
+            self.moved.append(difference.moved)
         beyond = difference.moved is not None and difference.moved > self.tolerance
         if difference.flips or beyond:
             self.differences.append(difference)

@@ -72,8 +72,8 @@ def replay_command(
     """Say which recorded decisions would be classified otherwise today. The filters are those of `lockgate audit query`.
 
     Each decision's own text is opened for it, which needs the sealing key and is recorded as a reading. Nothing is dispatched, no language
-    model is asked, and a model that is not there yet is trained. Ends with 1 where the very model, calibration and catalog that
-    answered then give other numbers now, beyond the tolerance.
+    model is asked, and a model that is not there yet is trained. Ends with 1 where the very model, calibration and catalog that answered
+    then give other numbers now: beyond the tolerance, or of more than half of 20 and more by more than 0.02.
     """
     if kind not in (None, "decision"):
         raise click.UsageError("Only decisions can be replayed.")
@@ -89,7 +89,7 @@ def replay_command(
         _show(console(), found)
     if not found.compared and not found.left_out:
         raise AuditError("No decision matches.", "decision_unknown")
-    return NOT_REPRODUCED if found.not_reproduced else 0
+    return 0 if found.reproduced else NOT_REPRODUCED
 
 
 def _replayed(source: Sources, asked: Query, workspace: Workspace, tolerance: float, names: bool) -> Replay:
@@ -117,7 +117,8 @@ def described(found: Replay) -> dict[str, Any]:
             "decisions": found.same,
             "tolerance": found.tolerance,
             "largest": round(found.largest, 6),
-            "mean": round(found.mean, 6),
+            "median": round(found.median, 6),
+            "encoded": len(found.moved),
         },
         "left_out": dict(sorted(found.left_out.items())),
         "by": found.groups(),
@@ -157,7 +158,9 @@ def _show(out: Console, found: Replay) -> None:
     out.print(f"{len(flips):,} of {counted(found.compared, 'decision')} would be classified otherwise today")
     if found.same:
         by = f"{counted(found.same, 'decision')} by the same model, calibration and catalog"
-        out.print(f"{by}: numbers differ by {found.largest:.6f} at most, {found.mean:.6f} on the average")
+        out.print(
+            f"{by}: numbers of an encoder differ by {found.largest:.6f} at most, {found.median:.6f} in the middle of {len(found.moved):,}"
+        )
     for why, count in sorted(found.left_out.items()):
         out.print(f"left out: {count:,} {WHY.get(why, why)}")
     show_groups(out, found.groups(), {})
@@ -168,6 +171,10 @@ def _show(out: Console, found: Replay) -> None:
     for each in found.not_reproduced[:SHOWN]:
         moved = "no number explains it" if each.moved is None else f"a number differs by {each.moved:.6f}"
         out.print(f"[bold red]not reproduced[/bold red]  {escape(each.decision)}: {escape(_told(each.before))} then; {moved}")
+    if not found.reproduced and not found.not_reproduced:
+        out.print(
+            "[bold red]not reproduced[/bold red]  more than half of them differ: another model, or other weights, gave what is on record"
+        )
 
 
 def _told(each: Answer) -> str:

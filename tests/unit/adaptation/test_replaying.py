@@ -90,6 +90,22 @@ async def test_an_answer_may_flip_at_its_threshold() -> None:
     }
 
 
+@pytest.mark.parametrize(("count", "reproduced"), [(19, True), (20, False)])
+async def test_many_that_differ_a_little_are_another_models(count: int, reproduced: bool) -> None:
+    """Each is within the tolerance; another kind of processor rounds one in ten otherwise, and not all."""
+    said = Said(*[replace(SURE, confidence=0.88)] * count)
+    made = await replay([found()] * count, said, CATALOG, tolerance=0.25)
+    assert (made.not_reproduced, made.reproduced) == ([], reproduced)
+    assert made.median == pytest.approx(0.03)
+
+
+async def test_tiers_that_compute_alike_everywhere_do_not_hide_it() -> None:
+    """A static tier's numbers are the same on every processor."""
+    exact = replace(SURE, tier="static", earlier_tiers=())
+    made = await replay([found(exact)] * 30 + [found()] * 20, Said(*[exact] * 30, *[UNSURE] * 20), CATALOG, tolerance=0.25)
+    assert len(made.moved) == 20
+
+
 async def test_another_answer_that_no_number_explains_is_not_reproduced() -> None:
     """A rule decided then, a tier does now, by the same catalog."""
     made = await replayed(found(replace(BY_RULE, catalog_digest=CATALOG, model_digest="m", calibration_digest="k")), UNSURE)
