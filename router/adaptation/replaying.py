@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import json
 import statistics
-from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 from router.audit.questions.query import Found
@@ -103,7 +101,7 @@ class Replay:
     same: int = 0
     differences: list[Difference] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    moved: array[float] = field(default_factory=partial(array, "d"))
+    moved: list[float] = field(default_factory=list)
 
     @property
     def flips(self) -> list[Difference]:
