@@ -144,7 +144,7 @@ def unclear() -> list[Asking]:
         said("jonas.weber", "what is the capital of Australia?", 422, classification="out_of_scope"),
         said("jonas.weber", "write me a poem about the sea", 422, classification="out_of_scope"),
         said("jonas.weber", "locked out, password forgotten", 422, classification="ambiguous"),
-        said("jonas.weber", "book leave on friday or cancel it, not sure yet", 422, classification="ambiguous"),
+        said("jonas.weber", "I need to change my leave on friday", 422, classification="ambiguous"),
         said("anna.lind", "where is payment 4712, and book me two days of leave", 422, classification="ambiguous"),
         said("anna.lind", "please don't cancel payment 4711", 422, classification="undetermined"),
         said("sam.okoro", "asdf qwer zxcv", 422),
