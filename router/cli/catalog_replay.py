@@ -17,7 +17,7 @@ from router.cli.audit.noting import noted
 from router.cli.audit.options import filters, question, state_option
 from router.cli.audit.sources import Sources, sources
 from router.cli.common import config_option, console, json_option, print_json
-from router.cli.flips import show_groups
+from router.cli.flips import show_groups, show_left_out
 from router.cli.policy.options import counted
 from router.errors import AuditError
 from router.workspace import Workspace, parse, read
@@ -25,9 +25,6 @@ from router.workspace import Workspace, parse, read
 SHOWN = 20
 NOT_REPRODUCED = 1
 WHY = {
-    "erased": "whose subject was erased",
-    "pruned": "whose personal part was pruned",
-    "missing": "whose key is missing",
     "unreadable": "whose personal part cannot be read",
     "none": "that have no personal part",
     "admission": "that were refused before they were classified",
@@ -100,8 +97,7 @@ def _replayed(source: Sources, asked: Query, workspace: Workspace, tolerance: fl
         source.trail(personal=True) as trail,
         noted(source.state, "replay", trail.told(asked), personal=True) as reading,
     ):
-        records = trail.page(asked, None, 1).complete
-        decisions = (each for each in trail.find(asked, newest=False) if each.index < records)
+        decisions = trail.find(asked, newest=False)
         found = asyncio.run(replay(decisions, classifier, workspace.digests.catalog, tolerance=tolerance, names=names))
         reading.rows = found.compared
     return found
@@ -161,8 +157,7 @@ def _show(out: Console, found: Replay) -> None:
         out.print(
             f"{by}: numbers of an encoder differ by {found.largest:.6f} at most, {found.median:.6f} in the middle of {len(found.moved):,}"
         )
-    for why, count in sorted(found.left_out.items()):
-        out.print(f"left out: {count:,} {WHY.get(why, why)}")
+    show_left_out(out, found.left_out, WHY)
     show_groups(out, found.groups(), {})
     for each in flips[:SHOWN]:
         out.print(escape(f"  {each.decision}  {_told(each.before)} → {_told(each.after)}"))

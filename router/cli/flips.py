@@ -9,6 +9,13 @@ from rich.markup import escape
 
 from router.flips import Groups
 
+GONE = {
+    "erased": "whose subject was erased",
+    "pruned": "whose personal part was pruned",
+    "missing": "whose key is missing",
+}
+"""Why there is nothing to replay, whatever is replayed."""
+
 
 def show_groups(out: Console, groups: Groups, rules: Mapping[str, Sequence[str]]) -> None:
     """`rules`: by code of a reason, the rules behind it."""
@@ -19,3 +26,9 @@ def show_groups(out: Console, groups: Groups, rules: Mapping[str, Sequence[str]]
             flips = ", ".join(f"{what} {count:,}" for what, count in sorted(counts.items()))
             behind = "".join(f"  ({each})" for each in rules.get(name, ())) if group == "rule" else ""
             out.print(escape(f"  {name}: {flips}{behind}"))
+
+
+def show_left_out(out: Console, left_out: Mapping[str, int], told: Mapping[str, str]) -> None:
+    """`told`: by why, what such decisions are."""
+    for why, count in sorted(left_out.items()):
+        out.print(f"left out: {count:,} {GONE.get(why) or told.get(why, why)}")

@@ -16,7 +16,7 @@ from router.cli.audit.noting import noted
 from router.cli.audit.options import filters, question, state_option
 from router.cli.audit.sources import Sources, sources
 from router.cli.common import config_option, console, json_option, print_json
-from router.cli.flips import show_groups
+from router.cli.flips import show_groups, show_left_out
 from router.cli.policy.options import counted, data_option
 from router.durable import replace
 from router.errors import AuditError
@@ -29,9 +29,6 @@ from router.policy.reporting import Replayed, described, statement
 SHOWN = 20
 NOT_REPRODUCED = 1
 WHY = {
-    "erased": "whose subject was erased",
-    "pruned": "whose personal part was pruned",
-    "missing": "whose key is missing",
     "unreadable": "whose input cannot be read",
     "none": "that policy was not asked about",
     "added": "that the gateway denied after policy",
@@ -145,8 +142,7 @@ def _show(out: Console, found: Replay) -> None:
     others = len(found.differences) - len(flips)
     if others:
         out.print(f"{counted(others, 'other')} would be decided the same for other reasons")
-    for why, count in sorted(found.left_out.items()):
-        out.print(f"left out: {count:,} {WHY.get(why, why)}")
+    show_left_out(out, found.left_out, WHY)
     show_groups(out, found.groups(), found.rules)
     for each in flips[:SHOWN]:
         words = " → ".join(f"{word.effect} {', '.join(word.reasons)}" for word in (each.before, each.after))
