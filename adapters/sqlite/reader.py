@@ -12,8 +12,12 @@ from adapters.sqlite.ledger import FORMAT, NOTES, last_commit, stored_nodes
 from adapters.sqlite.migrations import check_readable
 from router.errors import AuditError
 
-# Who tampers with a file may leave values of another type; they are read as bytes and text, and found to be wrong as such.
-_RECORDS = "SELECT idx, CAST(leaf AS BLOB), CAST(sealed AS BLOB), CAST(key_id AS TEXT) FROM records WHERE idx >= ? AND idx < ? ORDER BY idx"
+# Who tampers with a file, or a damaged byte, may leave values of another type, or none; they are read as bytes and text, and found to be
+# wrong as such.
+_RECORDS = (
+    "SELECT idx, coalesce(CAST(leaf AS BLOB), x''), coalesce(CAST(sealed AS BLOB), x''), coalesce(CAST(key_id AS TEXT), '')"
+    " FROM records WHERE idx >= ? AND idx < ? ORDER BY idx"
+)
 _LEAVES_WITH = "SELECT idx, CAST(leaf AS BLOB) FROM records WHERE idx >= ? AND idx < ? AND instr(CAST(leaf AS BLOB), ?) ORDER BY idx"
 
 _COUNTS = "SELECT name, typeof(seq) FROM sqlite_sequence"

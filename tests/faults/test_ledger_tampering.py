@@ -60,6 +60,7 @@ def move(file: bytearray, at: int, other: int) -> None:
 
 @example(move, 9 * 4096, 6 * 4096)  # the checkpoints' page and one of the deliveries'
 @example(move, 11 * 4096, 6 * 4096)  # and one that counts deliveries
+@example(blank, 76107, 599)  # in a record's header, where no value stands for its leaf then
 @example(flip, 3719, 7)  # in the schema's text: what SQLite says of it is no UTF-8
 @given(change=st.sampled_from([flip, blank, cut, move]), at=st.integers(0, 2**31), other=st.integers(0, 2**31))
 def test_whatever_is_done_to_the_bytes_of_the_file_is_found_or_says_the_same(
