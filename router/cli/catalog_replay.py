@@ -153,10 +153,10 @@ def _show(out: Console, found: Replay) -> None:
     flips = found.flips
     out.print(f"{len(flips):,} of {counted(found.compared, 'decision')} would be classified otherwise today")
     if found.same:
-        by = f"{counted(found.same, 'decision')} by the same model, calibration and catalog"
-        out.print(
-            f"{by}: numbers of an encoder differ by {found.largest:.6f} at most, {found.median:.6f} in the middle of {len(found.moved):,}"
-        )
+        out.print(f"{counted(found.same, 'decision')} by the same model, calibration and catalog")
+    if found.moved:
+        differ = f"numbers differ by {found.largest:.6f} at most, in half of them by {found.median:.6f} at most"
+        out.print(f"  of {len(found.moved):,} by an encoder {differ}")
     show_left_out(out, found.left_out, WHY)
     show_groups(out, found.groups(), {})
     for each in flips[:SHOWN]:
