@@ -5,16 +5,12 @@ It belongs to an encoder and not to a catalog, so that it is trained once for ea
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder, Progress, Vector
+from embeddings.shipped import ATTACK, shipped_texts
 from embeddings.train import load_or_train, silent
-
-ATTACK, ORDINARY = "attack", "ordinary"
-FILES = {ATTACK: "attacks.txt", ORDINARY: "ordinary.txt"}
 
 
 class InjectionHead:
@@ -25,12 +21,6 @@ class InjectionHead:
         """Of an attack, calibrated on held-out shipped texts of which half are attacks; traffic has far fewer."""
         found = self._model.predict_vector(vector)
         return next(each.calibrated for each in found.candidates if each.intent == ATTACK)
-
-
-@cache
-def shipped_texts() -> dict[str, tuple[str, ...]]:
-    folder = files("embeddings") / "injection_texts"
-    return {kind: tuple((folder / name).read_text("utf-8").splitlines()) for kind, name in FILES.items()}
 
 
 def injection_head(folder: Path, encoder: Encoder, progress: Progress = silent) -> InjectionHead:

@@ -12,6 +12,8 @@ from embeddings.errors import EmbeddingsError
 
 DEFAULT_LANGUAGES = frozenset({"en"})
 REQUIRED_FILES = ("model.onnx", "tokenizer.json")
+TABLE = "static.npy"
+STATIC_FILES = (TABLE, "tokenizer.json")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -42,6 +44,13 @@ class Manifest:
         if self.prefix:
             content["prefix"] = self.prefix
         return digest_of(content)
+
+    @property
+    def static_digest(self) -> str | None:
+        """Of the static encoder over the same directory; None where it has no table."""
+        if TABLE not in self.files:
+            return None
+        return digest_of({"encoder": "static", "version": 1, "files": {name: self.files[name] for name in STATIC_FILES}})
 
 
 def read_manifest(directory: Path) -> Manifest:

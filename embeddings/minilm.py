@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embeddings.errors import EmbeddingsError
-from embeddings.onnx_encoder import OnnxEncoder
+
+if TYPE_CHECKING:
+    from embeddings.onnx_encoder import OnnxEncoder
 
 PACKAGE = "lockgate_minilm"
 
@@ -18,4 +21,6 @@ def minilm_directory(package: str = PACKAGE) -> Path:
 
 
 def load_minilm(*, threads: int = 1, expected_digest: str | None = None) -> OnnxEncoder:
+    from embeddings.onnx_encoder import OnnxEncoder  # who only asks where the files are does not wait for what runs them
+
     return OnnxEncoder(minilm_directory(), threads=threads, expected_digest=expected_digest)

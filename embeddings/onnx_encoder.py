@@ -10,14 +10,13 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
-from tokenizers import Tokenizer
 
 from embeddings.errors import EmbeddingsError
 from embeddings.manifest import Manifest, read_manifest, verify
 from embeddings.numeric import stacked
 from embeddings.ports import Matrix, Vector
-from embeddings.spelling import whole_words
 from embeddings.text import bounded
+from embeddings.tokens import Tokens
 
 # No ordinary text has sixteen characters a token; beyond this a text is not even tokenised.
 CHARACTERS_PER_TOKEN = 16
@@ -43,8 +42,8 @@ class OnnxEncoder:
         self.bytes = (directory / "model.onnx").stat().st_size
         self._prefix = manifest.prefix
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
-        self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
-        self.words = whole_words(self._tokenizer.get_vocab())
+        self._tokens = Tokens.of(directory, manifest)
+        self.words = self._tokens.words
         self._session = _session(directory / "model.onnx", threads)
         self._outputs = [value.name for value in self._session.get_outputs()][:1]
         self._require_shape(directory)
@@ -61,7 +60,7 @@ class OnnxEncoder:
 
     def token_ids(self, text: str) -> list[int]:
         """At most `max_tokens` ids, the special ones and the prefix included; unpadded."""
-        ids: list[int] = self._tokenizer.encode(self._prefix + bounded(text, self._max_characters)).ids
+        ids: list[int] = self._tokens.tokenizer.encode(self._prefix + bounded(text, self._max_characters)).ids
         return ids
 
     def forward(self, input_ids: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Vector:
@@ -81,15 +80,6 @@ class OnnxEncoder:
 def _require_expected(directory: Path, manifest: Manifest, expected: str | None) -> None:
     if expected is not None and manifest.digest != expected:
         raise EmbeddingsError("encoder_digest", f"{directory}: the encoder has digest {manifest.digest}, {expected} is wanted.")
-
-
-def load_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(path))
-    # all-MiniLM's own file pads every text to 128 tokens: ten times the cost of a short one, and other vectors where
-    # the graph has no attention mask.
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=max_tokens)
-    return tokenizer
 
 
 def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:

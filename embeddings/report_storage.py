@@ -11,8 +11,8 @@ from typing import Any
 
 from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
+from embeddings.kept import directory_name
 from embeddings.report import Report, report_from
-from embeddings.storage import directory_name
 
 SCHEMA = 1
 

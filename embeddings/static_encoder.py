@@ -9,18 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
-from embeddings.manifest import read_manifest, verify
+from embeddings.manifest import STATIC_FILES, TABLE, read_manifest, verify
 from embeddings.numeric import stacked
-from embeddings.onnx_encoder import CHARACTERS_PER_TOKEN, load_tokenizer
+from embeddings.onnx_encoder import CHARACTERS_PER_TOKEN
 from embeddings.ports import Matrix, Vector
-from embeddings.spelling import whole_words
 from embeddings.text import bounded
 from embeddings.token_rows import TokenRows
-
-TABLE = "static.npy"
-FILES = (TABLE, "tokenizer.json")
+from embeddings.tokens import Tokens
 
 
 class StaticEncoder:
@@ -29,18 +25,19 @@ class StaticEncoder:
 
     def __init__(self, directory: Path) -> None:
         manifest = read_manifest(directory)
-        if TABLE not in manifest.files:
+        digest = manifest.static_digest
+        if digest is None:
             raise EmbeddingsError("static_missing", f"{directory} has no {TABLE}, so there is no static tier with this encoder.")
-        verify(directory, manifest, FILES)  # the rest is the encoder's to check, and twice as large
+        verify(directory, manifest, STATIC_FILES)  # the rest is the encoder's to check, and twice as large
         self._table = _mapped(directory / TABLE)
-        self._tokenizer = load_tokenizer(directory / "tokenizer.json", manifest.max_tokens)
-        self.words = whole_words(self._tokenizer.get_vocab())
+        self._tokens = Tokens.of(directory, manifest)
+        self.words = self._tokens.words
         self._max_characters = manifest.max_tokens * CHARACTERS_PER_TOKEN
         self.max_tokens = manifest.max_tokens
         self.additive = True
         self.languages = manifest.languages
         self.dimensions = int(self._table.shape[1])
-        self.digest = digest_of({"encoder": "static", "version": 1, "files": {name: manifest.files[name] for name in FILES}})
+        self.digest = digest
         self._nothing = np.full(self.dimensions, self.dimensions**-0.5, dtype=np.float32)
         self.learnt: TokenRows | None = None
         self._place = np.full(len(self._table), -1, dtype=np.int32)  # of a token among the learnt rows
@@ -67,7 +64,7 @@ class StaticEncoder:
 
     def tokens(self, text: str) -> NDArray[np.intp]:
         """The ids of what is seen of the text."""
-        return np.array(self._tokenizer.encode(bounded(text, self._max_characters), add_special_tokens=False).ids, dtype=np.intp)
+        return np.array(self._tokens.tokenizer.encode(bounded(text, self._max_characters), add_special_tokens=False).ids, dtype=np.intp)
 
     def rows(self, tokens: NDArray[np.intp]) -> Matrix:
         """Shape (len(tokens), dimensions)."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from embeddings.acceptance import Acceptance, acceptance
 from embeddings.errors import EmbeddingsError
+from embeddings.kept import beside, kept_model
 from embeddings.model import IntentModel
 from embeddings.passages import passages
 from embeddings.prediction import Prediction
@@ -46,11 +47,6 @@ def pair(static: IntentModel, encoder: IntentModel) -> StaticModel | None:
     return None if found is None else StaticModel(static, found)
 
 
-def beside(encoder_model: Path) -> Path:
-    """The folder of the static model that goes with an encoder's model."""
-    return encoder_model.with_name(f"{encoder_model.name}.static")
-
-
 def save_beside(encoder_model: Path, static: IntentModel) -> Path:
     """Takes the place of one that an earlier version trained. Raises EmbeddingsError."""
     kept = static.save(beside(encoder_model))
@@ -62,9 +58,5 @@ def save_beside(encoder_model: Path, static: IntentModel) -> Path:
 
 def load_beside(encoder_model: Path, encoder: IntentModel, static_encoder: StaticEncoder) -> StaticModel | None:
     """None where none was made. Raises EmbeddingsError for one that was altered."""
-    found = sorted(path for path in beside(encoder_model).glob("[0-9a-f]*") if path.is_dir())
-    if not found:
-        return None
-    if len(found) > 1:
-        raise EmbeddingsError("model_altered", f"{beside(encoder_model)} holds several models; delete it to train anew.")
-    return pair(IntentModel.load(found[0], static_encoder), encoder)
+    found = kept_model(beside(encoder_model))
+    return None if found is None else pair(IntentModel.load(found, static_encoder), encoder)

@@ -16,15 +16,11 @@ from embeddings.artefact import SCHEMA, Artefact, Calibration
 from embeddings.errors import EmbeddingsError
 from embeddings.head import LinearHead
 from embeddings.index import ExampleIndex
+from embeddings.kept import DESCRIPTION, directory_name
 from embeddings.scope import FEATURES, ScopeGate
 from embeddings.token_rows import TokenRows
 
-DESCRIPTION = "model.json"
 ARRAYS = "arrays.npz"
-
-
-def directory_name(digest: str) -> str:
-    return digest.removeprefix("sha256:")
 
 
 def save(artefact: Artefact, directory: Path) -> Path:

@@ -1,4 +1,4 @@
-"""From examples to an IntentModel: deterministic for the same examples, encoder and TRAINING_VERSION."""
+"""From examples to an IntentModel: deterministic for the same examples, encoder and `kept.TRAINING_VERSION`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from embeddings import storage
 from embeddings.artefact import Artefact
-from embeddings.digests import digest_of
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import TrainingSet, training_set
+from embeddings.kept import kept_model, training_folder
 from embeddings.model import IntentModel
 from embeddings.ports import Encoder, Progress
 from embeddings.report import Report
@@ -20,10 +20,7 @@ from embeddings.report_storage import load_report, save_report
 if TYPE_CHECKING:
     from embeddings.reporting import Judged
 
-__all__ = ["TRAINING_VERSION", "Progress", "inputs_digest", "load_or_train", "report_of", "silent", "train"]
-
-# Part of the cache key: raise it whenever the same examples would give another model.
-TRAINING_VERSION = 9
+__all__ = ["Progress", "load_or_train", "report_of", "silent", "train"]
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -51,22 +48,15 @@ def load_or_train(
     """The model for these inputs from `cache`, trained and saved there at first; refused when altered. What training finds out about the
     examples is saved in the directory `reports`."""
     data = training_set(examples, out_of_scope)
-    folder = cache / _cache_key(data, encoder)
-    found = [path for path in folder.glob("[0-9a-f]*") if path.is_dir()]
-    if len(found) > 1:
-        raise EmbeddingsError("model_altered", f"{folder} holds several models for one training; delete it.")
-    if found:
-        return IntentModel(encoder, _for_inputs(storage.load(found[0]), data, found[0]))
+    folder = training_folder(cache, data.digest, encoder.digest)
+    found = kept_model(folder)
+    if found is not None:
+        return IntentModel(encoder, _for_inputs(storage.load(found), data, found))
     model, judged = _trained(data, encoder, progress)
     if reports is not None:
         _report(model, judged, reports)
     model.save(folder)
     return model
-
-
-def inputs_digest(examples_digest: str, encoder_digest: str) -> str:
-    """Of all that a training depends on. The model itself may differ by a rounding between two kinds of processors, this does not."""
-    return digest_of({"examples": examples_digest, "encoder": encoder_digest, "training_version": TRAINING_VERSION})
 
 
 def report_of(
@@ -90,10 +80,6 @@ def _report(model: IntentModel, judged: Judged, reports: Path) -> Report:
     report: Report = import_module("embeddings.reporting").make_report(model.digest, judged)
     save_report(report, reports)
     return report
-
-
-def _cache_key(data: TrainingSet, encoder: Encoder) -> str:
-    return storage.directory_name(inputs_digest(data.digest, encoder.digest))[:32]
 
 
 def _for_inputs(artefact: Artefact, data: TrainingSet, path: Path) -> Artefact:

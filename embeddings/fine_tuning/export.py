@@ -17,9 +17,8 @@ from embeddings import int8
 from embeddings.errors import EmbeddingsError
 from embeddings.fine_tuning.bert import Bert
 from embeddings.float_model import FloatModel
-from embeddings.manifest import read_manifest
-from embeddings.static_encoder import TABLE
-from embeddings.storage import directory_name
+from embeddings.kept import directory_name
+from embeddings.manifest import TABLE, read_manifest
 
 # Tuned vectors lie further apart, so int8 moves them a little more; heads are trained on what int8 gives. Below this something is broken.
 MINIMUM_COSINE = 0.97

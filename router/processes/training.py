@@ -1,5 +1,6 @@
 """Model preparation in a process of its own: training takes seconds of CPU and the encoder's memory, which the ledger's process should
-not pay. Speaks JSON lines on standard output: `{"step", "done", "total"}` while it works, then `{"model": path or null}` or `{"error"}`.
+not pay. Where the model is there already nothing is started, and no encoder loaded to find that out. Speaks JSON lines on standard output:
+`{"step", "done", "total"}` while it works, then `{"model": path or null}` or `{"error"}`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import ConfigError, LockgateError
 from router.system import loading
+from router.wiring.kept_model import find_kept
 
 if TYPE_CHECKING:
     from router.workspace import Snapshot, Workspace
@@ -22,10 +24,13 @@ Progress = Callable[[str, int, int], None]
 
 
 async def prepare_model(snapshot: Snapshot, workspace: Workspace, progress: Progress) -> str | None:
-    """The directory of the model that fits exactly this snapshot, trained if need be; None without intents to tell apart. The process
-    ends with who waits for it. Raises ConfigError."""
+    """The directory of the model that fits exactly this snapshot, trained if need be; None without intents to tell apart. A process
+    that is started ends with who waits for it. Raises ConfigError."""
     if not any(intent.examples for intent in workspace.catalog.intents.values()):
         return None
+    kept = await asyncio.to_thread(find_kept, workspace)
+    if kept is not None:
+        return str(kept)
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "router.processes.training", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

@@ -15,13 +15,13 @@ from embeddings import storage
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import training_set
 from embeddings.injection import InjectionHead, injection_head
-from embeddings.minilm import minilm_directory
+from embeddings.manifest import TABLE
 from embeddings.model import IntentModel
 from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Encoder
 from embeddings.report import Report
 from embeddings.report_storage import save_report
-from embeddings.static_encoder import TABLE, StaticEncoder
+from embeddings.static_encoder import StaticEncoder
 from embeddings.static_model import StaticModel, load_beside, save_beside
 from embeddings.train import Progress, load_or_train, report_of, silent
 from embeddings.tuned import model_with
@@ -38,6 +38,7 @@ from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
 from router.system import SystemClock
 from router.wiring.index import open_index, store_examples
+from router.wiring.kept_model import encoder_directory, examples_of, injection_folder
 from router.wiring.languages import language_identifier
 from router.wiring.prepared_models import take_prepared
 from router.wiring.stages import recogniser
@@ -105,7 +106,7 @@ def ensure_model(workspace: Workspace, progress: Progress = silent) -> Path | No
             save_report(tuned.report, models)
         else:
             model = load_or_train(cache, examples, outside, encoder, progress, models)
-        injection_head(_injection_folder(workspace), encoder, lambda step, done, total: progress(f"injection: {step}", done, total))
+        injection_head(injection_folder(workspace), encoder, lambda step, done, total: progress(f"injection: {step}", done, total))
         path = model.save(models)
         store_examples(workspace, model.artefact, progress)
         static = static_encoder(workspace)
@@ -126,24 +127,10 @@ def load_training_report(workspace: Workspace, model: IntentModel, path: Path, p
         raise ConfigError(str(error)) from error
 
 
-def examples_of(workspace: Workspace) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """Those of each intent that has any, and those that are about none."""
-    catalog = workspace.catalog
-    return {name: intent.examples for name, intent in catalog.intents.items() if intent.examples}, catalog.out_of_scope.examples
-
-
 def static_encoder(workspace: Workspace) -> StaticEncoder | None:
     """None where it is switched off, or the encoder has no table of token vectors beside it."""
     directory = encoder_directory(workspace) if workspace.config.classifier.static else None
     return StaticEncoder(directory) if directory is not None and (directory / TABLE).is_file() else None
-
-
-def encoder_directory(workspace: Workspace) -> Path | None:
-    """Where the encoder's files are; None for one that is no directory of ours."""
-    settings = workspace.encoder
-    if isinstance(settings, OnnxEncoderSettings):
-        return workspace.path(settings.directory)
-    return minilm_directory() if isinstance(settings, MinilmEncoder) else None
 
 
 def load_static(workspace: Workspace, model: IntentModel, path: Path) -> StaticModel | None:
@@ -197,13 +184,9 @@ def at_once(encoder: Encoder, alone: Callable[[], bool]) -> Callable[[str], bool
 
 def load_injection_head(workspace: Workspace, model: IntentModel) -> InjectionHead:
     try:
-        return injection_head(_injection_folder(workspace), model.encoder)
+        return injection_head(injection_folder(workspace), model.encoder)
     except EmbeddingsError as error:
         raise ConfigError(str(error)) from error
-
-
-def _injection_folder(workspace: Workspace) -> Path:
-    return workspace.path(workspace.config.state) / "models" / "injection"
 
 
 def load_model(workspace: Workspace, path: Path) -> IntentModel:

@@ -15,7 +15,7 @@ from embeddings.onnx_encoder import OnnxEncoder
 from embeddings.ports import Progress
 from embeddings.tuned import Tuned, save_with
 from router.errors import ConfigError
-from router.wiring.encoder import encoder_directory
+from router.wiring.kept_model import encoder_directory
 from router.workspace import Workspace
 
 

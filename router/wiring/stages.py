@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from embeddings.costs import Costs as WrongAndAbstain
+from embeddings.kept import inputs_digest
 from embeddings.model import IntentModel
 from embeddings.passages import passages
-from embeddings.train import inputs_digest
 from router.catalog import Canary as CanarySettings
 from router.catalog import Catalog, Intent
 from router.catalog import Rule as RuleEntry

@@ -9,11 +9,11 @@ import numpy as np
 
 from embeddings.errors import EmbeddingsError
 from embeddings.examples import training_set
+from embeddings.kept import inputs_digest
 from embeddings.labelled import Labelled
 from embeddings.model import IntentModel
 from embeddings.ports import Progress
 from embeddings.proving import Accepted, crossed, find, find_by
-from embeddings.train import inputs_digest
 from router.config.costs import Costs
 from router.errors import ConfigError
 from router.ports import Tier
@@ -21,7 +21,8 @@ from router.stages.classification import Thresholds, normalise
 from router.stages.courtesy import without_courtesies
 from router.stages.negation import negations
 from router.stages.tuned import Entry, EntryCosts, Tuned
-from router.wiring.encoder import examples_of, load_encoder
+from router.wiring.encoder import load_encoder
+from router.wiring.kept_model import examples_of
 from router.wiring.stages import by_intent_thresholds, costs_of, refuse_other_training
 from router.workspace import Workspace, stated_aim, tuned_settings
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.injection import ATTACK, InjectionHead, injection_head, shipped_texts
+from embeddings.injection import InjectionHead, injection_head
 from embeddings.minilm import load_minilm
 from embeddings.onnx_encoder import OnnxEncoder
+from embeddings.shipped import ATTACK, shipped_texts
 from router.stages.folding import Folded
 from router.stages.injection import InjectionDetector
 

@@ -9,10 +9,11 @@ import pytest
 
 from adapters.static_tier import UNSURE, StaticTier
 from embeddings.errors import EmbeddingsError
+from embeddings.kept import beside
 from embeddings.minilm import load_minilm, minilm_directory
 from embeddings.model import IntentModel
 from embeddings.static_encoder import StaticEncoder
-from embeddings.static_model import StaticModel, beside, load_beside, pair, save_beside
+from embeddings.static_model import StaticModel, load_beside, pair, save_beside
 from embeddings.train import train
 from router.decision import Status
 
