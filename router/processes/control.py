@@ -9,6 +9,7 @@ Stop:   7 and the workers in reverse, then the held-back refusals and the end ar
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.config import Config, EnvoyConfig
-from router.errors import AuditError, ConfigError
+from router.errors import AuditError, ConfigError, LockgateError
 from router.ipc import Handler
 from router.processes import messages
 from router.processes.bundle_server import begin_with
@@ -56,6 +57,7 @@ from router.workspace import Snapshot, Workspace
 if TYPE_CHECKING:
     from router.processes.serving import Serving
 
+log = logging.getLogger("lockgate.control")
 MOST_HANDSHAKES, HANDSHAKE_S = 256, 10.0  # of the control API, at once
 
 
@@ -97,16 +99,29 @@ class ControlProcess:
         evidence = await open_evidence(workspace, self._clock)  # 2
         try:
             await evidence.system("started", _describe(workspace))  # 3
-            await self._with_evidence(snapshot, workspace, evidence)
-            await self._record_end(evidence)
+            try:
+                await self._with_evidence(snapshot, workspace, evidence)
+            except AuditError:
+                raise  # nothing is added to a ledger that is not in order
+            except Exception as error:
+                await self._record_failure(evidence, error)
+                raise
+            await self._record_end(evidence, {})
         finally:
             await self._close(evidence)
 
-    async def _record_end(self, evidence: Evidence) -> None:
+    async def _record_failure(self, evidence: Evidence, error: Exception) -> None:
+        """That it ended by itself and why: without a record it would look as if it had been killed."""
+        try:
+            await self._record_end(evidence, {"failed": error.code if isinstance(error, LockgateError) else LockgateError.code})
+        except AuditError as unrecorded:
+            log.warning("%s", unrecorded)
+
+    async def _record_end(self, evidence: Evidence, details: Mapping[str, Any]) -> None:
         """Raises AuditError."""
         why = "the ledger did not answer in time."
         try:
-            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence)):
+            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence, details)):
                 return
         except AuditError as error:
             why = str(error)
@@ -272,9 +287,9 @@ def _envoy_reports(workspace: Workspace, node: str) -> EnvoyReports | None:
     return EnvoyReports(place.envoy_reports(node), node, partial(open_sealing_key, config.audit.sealing_key, workspace.root, create=False))
 
 
-async def _recorded_end(evidence: Evidence) -> None:
+async def _recorded_end(evidence: Evidence, details: Mapping[str, Any]) -> None:
     await evidence.record_refusals()
-    await evidence.system("stopped", {})
+    await evidence.system("stopped", details)
 
 
 async def _closed(learning: Learning | None) -> None:

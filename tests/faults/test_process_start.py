@@ -66,6 +66,14 @@ def refusal(lockgate: Lockgate) -> str:
     return said
 
 
+def assert_failed(lockgate: Lockgate) -> None:
+    """Its end is on record, and that nobody asked for it: whoever reads the ledger does not take it for a crash."""
+    assert [(leaf["event"], leaf["details"].get("failed")) for leaf in lockgate.leaves()] == [
+        ("started", None),
+        ("stopped", "config_invalid"),
+    ]
+
+
 def test_an_address_in_use_is_told(make: MAKE) -> None:
     """A port that somebody else has is named."""
     lockgate = make()
@@ -73,6 +81,7 @@ def test_an_address_in_use_is_told(make: MAKE) -> None:
         other.bind(("127.0.0.1", lockgate.gateway))
         other.listen()
         assert f"cannot listen on 127.0.0.1:{lockgate.gateway}" in refusal(lockgate)
+    assert_failed(lockgate)
 
 
 def test_a_control_address_in_use_ends_the_workers_too(make: MAKE) -> None:
@@ -82,6 +91,7 @@ def test_a_control_address_in_use_ends_the_workers_too(make: MAKE) -> None:
         other.bind(("127.0.0.1", lockgate.ports["control"]))
         other.listen()
         assert f"cannot listen on 127.0.0.1:{lockgate.ports['control']}" in refusal(lockgate)
+    assert_failed(lockgate)
 
 
 def test_a_faulty_workspace_is_told_with_its_line(make: MAKE) -> None:

@@ -78,14 +78,14 @@ def _failures(codes: Iterable[str]) -> tuple[str, ...]:
 
 def _system(trail: Trail, query: Query) -> Iterator[Period]:
     """Counted refusals, and the times between an end and a start; a start without an end before it means that there was a crash."""
-    ended: tuple[int, int] | None = None
+    ended: tuple[int, int, tuple[str, ...]] | None = None
     previous: dict[str, Any] | None = None
     for row in trail.rows(query.also(where(_STARTS)), ("time", "event")):
         if row["event"] == "refused":
             yield from _counted(trail.leaf(row["record"]), row)
         elif row["event"] == "started":
             if ended is not None:
-                yield Period("away", ended[0], row["time"], 2, 0, 0, ended[1], row["record"], ("stopped",))
+                yield Period("away", ended[0], row["time"], 2, 0, 0, ended[1], row["record"], ended[2])
             elif previous is not None:
                 yield Period("away", row["time"], row["time"], 1, 0, 0, row["record"], row["record"], ("ended_without_stopping",))
         elif row["event"] not in ("stopped",):
@@ -93,7 +93,13 @@ def _system(trail: Trail, query: Query) -> Iterator[Period]:
                 "ledger" if row["event"] == "recovered" else "witnesses", row["time"], row["time"], 1, 0, 0, row["record"], row["record"]
             )
         if row["event"] in ("started", "stopped"):
-            ended, previous = (row["time"], row["record"]) if row["event"] == "stopped" else None, row
+            ended, previous = (row["time"], row["record"], _why(trail, row)) if row["event"] == "stopped" else None, row
+
+
+def _why(trail: Trail, row: dict[str, Any]) -> tuple[str, ...]:
+    """Somebody stopped it, or it ended by itself for what made it fail."""
+    failed = (trail.leaf(row["record"]).get("details") or {}).get("failed")
+    return ("stopped", failed) if isinstance(failed, str) else ("stopped",)
 
 
 def _counted(leaf: dict[str, Any], row: dict[str, Any]) -> Iterator[Period]:

@@ -58,6 +58,12 @@ def test_the_time_between_an_end_and_a_start_is_a_period(tmp_path: Path) -> None
         assert [one.reasons for one in found] == [("stopped",), ("ended_without_stopping",)]
 
 
+def test_a_node_that_failed_says_what_for(tmp_path: Path) -> None:
+    """It is told from one that somebody stopped, and from one that was killed."""
+    with asked(tmp_path, system(1, "started"), system(2, "stopped", failed="config_invalid"), system(7, "started")) as trail:
+        assert [one.reasons for one in periods(trail, Query(), 60 * MINUTE)] == [("stopped", "config_invalid")]
+
+
 def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
     """Those of a failing part with their count; those of a caller, such as a rate limit, are no failure."""
     with asked(
