@@ -94,36 +94,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[
-            "stages",
-            "encoder",
-            "ledger",
-            "size",
-            "lookups",
-            "questions",
-            "rules-size",
-            "policy-engines",
-            "policy-size",
-            "policy-activation",
-            "policy-rollout",
-            "shared-state",
-            "cpu",
-            "aiohttp",
-            "latency",
-            "ready",
-            "workers",
-            "envoy",
-            "envoy-workers",
-            "commits",
-            "intake",
-            "events",
-            "deliveries",
-            "deliveries-ordered",
-            "stalls",
-            "witness",
-            "console",
-            "scale",
-        ],
+        choices=SECTIONS,
     )
     return parser.parse_args()
 
@@ -183,6 +154,9 @@ async def _shared_state(report: Report, folder: Path, origin: str) -> None:
 async def _encoder(report: Report, folder: Path, origin: str, effort: Effort) -> None:
     async with parts(make_workspace(folder / "encoder", origin)) as built:
         await encoder.measure(report, built, effort.repetitions * 3)
+
+
+SECTIONS = list(_sections(Report(), Path(), "", USUAL))
 
 
 def _machine(report: Report) -> None:
