@@ -40,7 +40,7 @@ LATE_S = 2.0
 REPORTED_S, UNTOLD_S = 5.0, 1.5
 """The same where Envoy says how a request ended: once a second, to one node, which tells another within a second more; and how long after a
 kill Envoy may still have told it."""
-RATE, BURST, LATE_SHARE = 5, 10, 1.02
+RATE, BURST, LATE_SHARE = 2, 6, 1.02
 LIMIT = {"name": "looks", "by": "subject_intent", "rate": f"{RATE}/s", "burst": BURST, "intents": ["look"]}
 
 
@@ -102,7 +102,7 @@ def call(storm: Storm, port: int, key: str, caller: int) -> None:
 def look(storm: Storm, port: int, key: str) -> None:
     """Far more often than the limit lets it."""
     connection, number = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S), 0
-    while not storm.stop.wait(1 / (4 * RATE)):
+    while not storm.stop.wait(1 / (8 * RATE)):
         number += 1
         try:
             connection.request("GET", f"/items/{number}", headers={"authorization": f"Bearer {key}"})
