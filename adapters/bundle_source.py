@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from adapters.aligned_aiohttp import TcpConnector
 from router.errors import BundleError
 
 MOST_BYTES = 10 << 20
@@ -49,7 +50,7 @@ class Connection:
         """To be entered, as aiohttp's own."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=1),
+                connector=TcpConnector(limit=1),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=self._host not in LOCAL,

@@ -138,7 +138,7 @@ def translated(error: PyreqwestError) -> DestinationError:
     if isinstance(error, ConnectError) or ("error reading a body" in causes and "invalid" not in causes.lower()):
         return failure("upstream_reset", "the upstream closed the connection before its response was complete", sent=True)
     if isinstance(error, ClientClosedError):
-        return failure("destination_closed", "the destination was closed while the request ran", sent=True)
+        return failure("upstream_reset", "the destination was closed while the request ran", sent=True)
     if isinstance(error, DecodeError) or "body" in causes:
         return failure("upstream_protocol", "the upstream's response is not valid HTTP/1.1", sent=True)
     return failure("upstream_reset", "the upstream gave no response", sent=True)

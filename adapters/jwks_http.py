@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from adapters.aligned_aiohttp import TcpConnector
 from router.errors import ConfigError, StateError
 
 MAX_BYTES = 1024 * 1024
@@ -43,7 +44,7 @@ class JwksUrl:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=2),
+                connector=TcpConnector(limit=2),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=TIMEOUT,
                 headers={"user-agent": "lockgate"},

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from adapters.aligned_aiohttp import TcpConnector
 from adapters.jwks_http import TIMEOUT, read_body
 from router.errors import StateError
 
@@ -45,5 +46,7 @@ class OidcHttp:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             jar, agent = aiohttp.DummyCookieJar(), {"user-agent": "lockgate"}
-            self._session = aiohttp.ClientSession(cookie_jar=jar, timeout=TIMEOUT, headers=agent, trust_env=self._trust_env)
+            self._session = aiohttp.ClientSession(
+                connector=TcpConnector(), cookie_jar=jar, timeout=TIMEOUT, headers=agent, trust_env=self._trust_env
+            )
         return self._session

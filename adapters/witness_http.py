@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
+from adapters.aligned_aiohttp import TcpConnector
 from router.audit.witnesses.protocol import MOST_BYTES
 from router.audit.witnesses.showing import Reply
 from router.errors import AuditError, ConfigError
@@ -40,7 +41,7 @@ class WitnessHttp:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=2, ssl=self._tls),
+                connector=TcpConnector(limit_per_host=2, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 headers={"user-agent": "lockgate", "content-type": "text/plain; charset=utf-8", "accept-encoding": "identity"},

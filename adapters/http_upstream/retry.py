@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -9,6 +10,8 @@ from email.utils import parsedate_to_datetime
 from router.ports import Headers, Random
 
 BUCKETS = 10
+LONGEST_WAIT_S = 30.0
+"""Of a request that has no total time-out: what an upstream asks for says nothing of how long a caller may wait."""
 CAUSES: Mapping[str, str] = {
     "connect_failed": "connect",
     "connect_timeout": "connect",
@@ -82,7 +85,7 @@ class RetryPolicy:
             return None
         backoff = min(self._limit, self._base * 2 ** (failed.attempt - 1)) * self._random.random()  # full jitter
         wait: float = backoff if failed.wait is None else max(backoff, failed.wait)
-        if wait >= failed.remaining or not self._budget.spend(now):
+        if wait >= (LONGEST_WAIT_S if failed.remaining == math.inf else failed.remaining) or not self._budget.spend(now):
             return None
         return wait
 

@@ -79,15 +79,15 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 def translated(error: httpx2.TransportError, *, sent: bool) -> DestinationError:
-    """The only place where the HTTP library's errors become ours."""
-    if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-        return failure("connect_timeout", "the server did not accept a connection in time", sent=sent)
-    if isinstance(error, httpx2.ConnectError):
+    """The only place where the HTTP library's errors become ours. What says that nobody was reached is for a tool that was not called."""
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout) and not sent:
+        return failure("connect_timeout", "the server did not accept a connection in time")
+    if isinstance(error, httpx2.ConnectError) and not sent:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or cause.__context__
         code = "connect_failed" if cause is None else "tls_failed"
-        return failure(code, "no connection to the server could be made", sent=sent)
+        return failure(code, "no connection to the server could be made")
     if isinstance(error, httpx2.TimeoutException):
         return failure("upstream_timeout", "the server did not answer in time", sent=sent)
     return failure("upstream_reset", "the connection with the server broke off", sent=sent)

@@ -186,17 +186,21 @@ class MessageDestination:
     async def _sent(self, made: Message, *, repeatable: bool) -> Acknowledged:
         until = self._now() + self._timeout
         attempt = 1
+        reached: DestinationError | None = None
         while True:
             if not self._circuit.allows(self._now()):
-                raise failure("circuit_open", f"{self.name} failed too often just now")
+                raise _told(failure("circuit_open", f"{self.name} failed too often just now"), reached, attempt - 1)
             self._circuit.enter()
             try:
                 answer = await self._delivered(made)
             except DestinationError as error:
-                error.attempts = attempt
                 wait = self._after(error, attempt, until, repeatable=repeatable)
                 if wait is None:
+                    told = _told(error, reached, attempt)
+                    if told is not error:
+                        raise told from error
                     raise
+                reached = error if error.sent else reached
             except BaseException:
                 self._circuit.abandoned()
                 raise
@@ -249,6 +253,14 @@ class MessageDestination:
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() * NANO
+
+
+def _told(error: DestinationError, reached: DestinationError | None, attempts: int) -> DestinationError:
+    """How an earlier sending failed that may have arrived, where the last one certainly did not: whoever takes that for a request that
+    reached nobody would do it again."""
+    told = reached if reached is not None and not error.sent else error
+    told.attempts = max(1, attempts)
+    return told
 
 
 class _Busy:

@@ -69,15 +69,19 @@ class RepeatedCalls:
                 raise RefusedError(MISSING_CALL, "idempotency_key_missing", 400)
             return await self._decided(asking)
         name, token = "decide " + own_key(caller, client, key), self._ids.new()
+        if repeats is None:
+            log.error("it cannot be told whether a call was repeated: nobody remembers calls here")
+            if not settings.open:
+                raise RefusedError(UNKNOWN, "idempotency_unavailable", 503)
+            return await self._decided(asking)
         try:
-            if repeats is None:
-                raise StateError("nobody remembers calls here", "idempotency_unavailable")
             turn, answer = await repeats.begin(name, _fingerprint(wanted), token, SECONDS_UNDER_WAY)  # 2
         except StateError as error:
             log.error("it cannot be told whether a call was repeated: %s", error)
-            if not settings.open:
+            if not settings.open:  # who was asked may have heard it, and nothing of this call will follow
+                await _quietly(repeats.release(name, token), token)
                 raise RefusedError(UNKNOWN, "idempotency_unavailable", 503) from None
-            return await self._decided(asking)
+            turn = Turn.FIRST  # the key may be this call's
         if turn is Turn.FIRST:
             return await self._first(repeats, settings, name, token, asking)
         if turn is Turn.ANSWERED:

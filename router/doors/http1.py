@@ -2,8 +2,8 @@
 header's size and on connections, strict framing. A caller's certificate goes along in the `state` of every request of its connection.
 
 llhttp (inside httptools) already refuses Content-Length beside Transfer-Encoding, repeated Content-Length, bad chunk sizes and bare LF in
-headers. What it does not bound is how long and how large a header may be; and uvicorn takes trailers for header fields. Behind a header
-that offers another protocol llhttp looks for no body, and uvicorn reads on as if a new request began there.
+headers. What it does not bound is how long and how large a header, or a line of one, may be; and uvicorn takes trailers for header fields.
+Behind a header that offers another protocol llhttp looks for no body, and uvicorn reads on as if a new request began there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from router.problems import problem
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_COUNT = 100
 MAX_HEADER_BYTES = 32 * 1024
+MAX_WAITING = 100  # requests of one connection behind the one that is being answered
 LINGER_S = 5.0  # for the rest of a body whose request is answered already
+
+
+class _EnoughError(Exception):
+    """Raised in the parser, which reads no further."""
 
 
 class GuardedHttp(Patient, HttpToolsProtocol):
@@ -36,6 +41,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
     max_header_count = MAX_HEADER_COUNT
     max_header_bytes = MAX_HEADER_BYTES
     max_connections: int | None = None
+    max_waiting = MAX_WAITING
     linger = LINGER_S
     leaving = False  # every answer that has not begun is the last of its connection, and says so
 
@@ -43,6 +49,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._untold = 0  # bytes since the parser last told of anything
         self._header_complete = False
         self._refused = False
         self._upgraded = False
@@ -82,6 +89,13 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         super()._start_asgi_task(cycle, unframed(cycle, app) if cycle.scope["http_version"] in BEFORE_CHUNKS else app)
 
     def on_message_begin(self) -> None:
+        """uvicorn reads on with every answer, however many wait, and each takes a hundred times what it took to send it."""
+        if len(self.pipeline) >= self.max_waiting and not self._refused:
+            self._refused = True
+            self.cycle.keep_alive = False
+        if self._refused:
+            raise _EnoughError
+        self._untold = 0
         super().on_message_begin()
         self._header_bytes = 0
         self._header_complete = False
@@ -89,17 +103,20 @@ class GuardedHttp(Patient, HttpToolsProtocol):
             self._arm()
 
     def on_url(self, url: bytes) -> None:
+        self._untold = 0
         if self._fits(len(url)):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers come here too, and are left out: whoever vouched for the header never saw them (RFC 9110 §6.5.1)."""
+        self._untold = 0
         if len(self.headers) >= self.max_header_count:
             self._refuse(431, "too_many_headers", f"More than {self.max_header_count} header fields.")
         elif self._fits(len(name) + len(value) + 4) and not self._header_complete:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._untold = 0
         self._disarm()
         self._header_complete = True
         self._unheeded = self.parser.should_upgrade() and not self._should_upgrade()
@@ -130,6 +147,7 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         return self.url[:1] not in (b"/", b"*") and all(value.lower() != authority for name, value in self.headers if name == b"host")
 
     def on_body(self, body: bytes) -> None:
+        self._untold = 0
         if not self._refused:
             super().on_body(body)
 
@@ -147,10 +165,13 @@ class GuardedHttp(Patient, HttpToolsProtocol):
         if self._refused or self.parser is None:
             return
         self._unset_keepalive_if_required()
+        self._untold += len(data)
         try:
             self._read(data)
         except httptools.HttpParserError:
             self._refuse(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
+        if self._untold > self.max_header_bytes:  # the parser keeps a field until it ends, and copies all of it for each piece
+            self._refuse(431, "header_too_large", f"A line of the request is longer than {self.max_header_bytes} bytes.")
         # uvicorn stops its keep-alive timer for any byte, also for empty lines and the rest of a body, which begin no request.
         waiting = self.cycle is not None and self.cycle.response_complete and self._deadline is None
         if waiting and self.timeout_keep_alive_task is None and not self._upgraded:

@@ -151,11 +151,15 @@ class Claim:
 
     async def end(self, outcome: Outcome | None, answer: bytes | None) -> None:
         """`outcome`: None where it is not known; `answer`: see `packed`."""
-        if outcome is not None and _had_no_effect(outcome):
+        if outcome is not None and had_no_effect(outcome):
             await self.release()
             return
         complete = outcome is not None and outcome.result in (Result.ROUTED, Result.HELD)
-        await self._once(lambda: self.repeats.end(self.key, self.token, answer if complete else None, self.settings.seconds))
+        await self.spend(answer if complete else None)
+
+    async def spend(self, answer: bytes | None) -> None:
+        """It is not done again, whatever came of it."""
+        await self._once(lambda: self.repeats.end(self.key, self.token, answer, self.settings.seconds))
 
     async def release(self) -> None:
         """Nothing of it reached an upstream."""
@@ -245,7 +249,7 @@ def replayed(exchange: Exchange, status: int, body: bytes, total_ns: int) -> Out
     return Outcome(result, status, REPLAYED, total_ns=total_ns, response_bytes=len(body))
 
 
-def _had_no_effect(outcome: Outcome) -> bool:
+def had_no_effect(outcome: Outcome) -> bool:
     """Nothing of it reached an upstream."""
     return outcome.result is Result.DENIED or (outcome.result is Result.FAILED and outcome.reason in _NEVER_SENT)
 

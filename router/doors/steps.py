@@ -21,8 +21,10 @@ from router.dispatch import content_digest, failure, undeliverable
 from router.doors.body import whole_body_view
 from router.doors.head import Head
 from router.doors.relay import Exchange, Relay, outbound
+from router.doors.repeating import Claim
 from router.doors.responses import Send, respond, respond_problem
 from router.doors.runtime import Observer, StepOptions
+from router.doors.step_keys import begun, only_once, settled
 from router.errors import AuditError, DestinationError, LockgateError, RefusedError
 from router.obligations import response_limit
 from router.pipeline import Part
@@ -40,11 +42,12 @@ _DETAIL = "It asks for more than one thing, and one of them is not clear enough.
 
 @dataclass(slots=True)
 class _Taken:
-    """One step on its way. `answer` is the service's, where it was asked."""
+    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over."""
 
     exchange: Exchange
     outcome: Outcome | None
     answer: Received | None = None
+    taken: bool = False
 
     @property
     def decision(self) -> Decision:
@@ -77,7 +80,7 @@ class Steps:
         if options.first_success:
             await self._one_by_one(steps, options)
         else:
-            await asyncio.gather(*(self._dispatched(step, options) for step in steps))  # 3
+            await asyncio.gather(*(self._once(step, options) for step in steps))  # 3
         await self._told(exchange, steps, send)  # 4
 
     async def _decided(self, exchange: Exchange) -> list[_Taken]:
@@ -94,7 +97,7 @@ class Steps:
 
     async def _decide(self, exchange: Exchange, place: int, text: str) -> _Taken:
         parent, runtime = exchange.decision, exchange.runtime
-        request = _part(parent.request, self._ids.new(), text, exchange)
+        request = _part(parent.request, self._ids.new(), text, exchange, place)
         decision = await runtime.pipeline.decide(request, part=Part(parent.id, parent.signals))
         step = Exchange(runtime, _keyed(exchange.head, place), decision, exchange.started_ns, _Body(request.body.data))
         return _Taken(step, decision.outcome)
@@ -118,16 +121,41 @@ class Steps:
                 await self._relay.end(step.exchange, step.outcome)
 
     async def _one_by_one(self, steps: Sequence[_Taken], options: StepOptions) -> None:
-        done = False
-        for step in steps:
-            if done and (step.ready or _is_held(step.decision)):
-                step.outcome = Outcome(Result.DENIED, 409, NOT_NEEDED)
-                await self._relay.end(step.exchange, step.outcome)
-            else:
+        done, stopped, claims = False, None, list[tuple[_Taken, Claim | None]]()
+        try:
+            for step in steps:
+                if (done or stopped is not None) and (step.ready or _is_held(step.decision)):
+                    step.outcome = stopped or Outcome(Result.DENIED, 409, NOT_NEEDED)
+                    await self._relay.end(step.exchange, step.outcome)
+                    continue
+                claims.append((step, await self._begun(step)))
                 await self._dispatched(step, options)
-                done = step.outcome is not None and step.outcome.result is Result.ROUTED and step.outcome.status < 400
+                done = done or (step.outcome is not None and step.outcome.result is Result.ROUTED and step.outcome.status < 400)
+                stopped = stopped or (step.outcome if only_once(step.outcome) else None)
+        finally:
+            for step, claim in claims:
+                await settled(claim, step.outcome if step.taken else None, step.answer, for_good=done)
+
+    async def _once(self, step: _Taken, options: StepOptions) -> None:
+        claim = await self._begun(step)
+        try:
+            await self._dispatched(step, options)
+        finally:
+            await settled(claim, step.outcome if step.taken else None, step.answer)
+
+    async def _begun(self, step: _Taken) -> Claim | None:
+        """A repetition ends here."""
+        if not (step.ready or _is_held(step.decision)):
+            return None
+        found = await begun(step.exchange, self._relay.elapsed(step.exchange))
+        if found.outcome is not None:
+            step.outcome, step.answer, step.taken = found.outcome, found.answer, True
+            await self._relay.end(step.exchange, found.outcome)
+        return found.claim
 
     async def _dispatched(self, step: _Taken, options: StepOptions) -> None:
+        if step.taken:
+            return
         if not step.ready:
             if _is_held(step.decision):
                 step.outcome = await self._held(step)
@@ -135,6 +163,7 @@ class Steps:
                 self._observer.ended(step.decision, step.outcome)
         else:
             step.outcome = await self._relay.settle(step.exchange, self._sent(step, options))
+        step.taken = True
 
     async def _sent(self, step: _Taken, options: StepOptions) -> Outcome:
         exchange, sent_ns = step.exchange, self._clock.monotonic_ns()
@@ -212,10 +241,12 @@ def _is_held(decision: Decision) -> bool:
     return decision.outcome is not None and decision.outcome.result is Result.HELD
 
 
-def _part(request: Request, new_id: str, text: str, exchange: Exchange) -> Request:
+def _part(request: Request, new_id: str, text: str, exchange: Exchange, place: int) -> Request:
     options = exchange.runtime.options
     data = _with_text(request, text, options.text_paths)
-    return replace(request, id=new_id, body=whole_body_view(data, request.content_type, options.text_paths, options.limits))
+    key = f"{request.idempotency_key}-{place}" if request.idempotency_key else request.idempotency_key
+    view = whole_body_view(data, request.content_type, options.text_paths, options.limits)
+    return replace(request, id=new_id, body=view, idempotency_key=key)
 
 
 def _with_text(request: Request, text: str, paths: Sequence[tuple[str, ...]]) -> bytes:
@@ -243,7 +274,7 @@ def _changed(document: Any, path: tuple[str, ...], text: str) -> Any:
 def _keyed(head: Head, place: int) -> Head:
     """A caller's key is for the whole request: each step has one of its own, the same whenever the request comes again."""
     key = head.fields.get(b"idempotency-key")
-    if key is None:
+    if not key:
         return head
     own = b"%b-%d" % (key, place)
     headers = [(name, own if name == b"idempotency-key" else value) for name, value in head.headers]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import sys
 from contextlib import suppress
 from fcntl import ioctl
@@ -17,6 +18,7 @@ SEND_TIMEOUT_S = 30.0
 GOODBYE_S = 5.0
 ENDING_S = 300.0
 _SENT = 0x5411  # SIOCOUTQ of Linux
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Ending:
@@ -24,7 +26,11 @@ class Ending:
     ones half of the rest, it goes on; then what is left is thrown away. By itself it would wait for a caller who never reads.
 
     How much is left below TLS nobody tells, only whether there is something: then it goes on for ENDING_S at most, as long as the kernel is
-    patient (see `impatient`). Who has everything and says no goodbye is waited for for GOODBYE_S."""
+    patient (see `impatient`). Who has everything and says no goodbye is waited for for GOODBYE_S.
+
+    `unfinished`: what is being answered ends with the connection and has not yet, so that an end in due form would say that it had."""
+
+    unfinished = False
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, patience: float) -> None:
         self._transport = transport
@@ -38,7 +44,18 @@ class Ending:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def abort(self) -> None:
+        """With a reset: else who reads on finds what the kernel had taken, and behind it an end as of all."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None and not self._lost:  # what is lost may have its number taken by another
+            with suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self._transport.abort()
+
     def close(self) -> None:
+        if self.unfinished:
+            self.abort()
+            return
         self._transport.close()
         if self._timer is not None or self._lost:
             return
@@ -59,7 +76,7 @@ class Ending:
     def _look(self, before: int) -> None:
         unread = self._transport.get_write_buffer_size()
         if unread > before // 2:
-            self._transport.abort()
+            self.abort()
         else:
             self._wait(unread)
 
@@ -70,7 +87,7 @@ class Ending:
         """Twice nothing: between a full kernel and an empty one the loop may not have come to write more."""
         nothing = not _under_way(self._transport.get_extra_info("socket"))
         if (arrived and nothing) or self._loop.time() >= until:
-            self._transport.abort()
+            self.abort()
         else:
             self._part(until, arrived=nothing)
 
@@ -97,8 +114,8 @@ class Patient(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._flowing()
-        super().connection_lost(exc)
         cast(Ending, self.transport).ended()
+        super().connection_lost(exc)
 
     def eof_received(self) -> None:
         """Who has no more to say is closed by the loop, which would wait for ever for one who does not read: so it is closed here."""

@@ -19,6 +19,7 @@ from router.doors.runtime import Observer, Runtime
 from router.errors import AuditError, DestinationError, LockgateError, RefusedError, StateError
 from router.ports import Clock, Socket
 
+LAST_WORDS_S = 30.0  # for a service to take what a caller said who is gone
 HTTP_TO_CLOSE = {401: 3000, 403: 3003, 429: 1013, 503: 1013}
 
 
@@ -111,8 +112,8 @@ async def _pump(socket: Socket, receive: Receive, send: Send) -> str:
         await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
         first, other = (up, down) if up.done() else (down, up)
         if isinstance(first.exception(), DestinationError | OSError):
-            await asyncio.wait((other,))
-            if other.exception() is None:
+            await asyncio.wait((other,), timeout=LAST_WORDS_S if other is up else None)  # a caller's time is the server's to bound
+            if other.done() and other.exception() is None:
                 return other.result()
         return first.result()
     finally:

@@ -91,6 +91,23 @@ async def test_what_may_have_arrived_is_not_sent_again_to_a_peer_that_would_act_
     assert peer.sendings == (1 if sent else 3)
 
 
+@pytest.mark.parametrize("then", ["connect_failed", "circuit_open"])
+async def test_who_was_reached_once_is_not_said_to_have_been_reached_never(then: str) -> None:
+    """The last sending reached nobody, or there was none; the one before may have had its effect."""
+    sendings = 0
+
+    def fails(_: Message) -> None:
+        nonlocal sendings
+        sendings += 1
+        raise failure("upstream_reset", "it went away", sent=True) if sendings == 1 else failure("connect_failed", "nobody is there")
+
+    attempts, failures = (1, 1) if then == "circuit_open" else (2, 5)
+    made = await opened(MemoryPeer(fails), retries={"attempts": 2, "backoff": "1ms"}, circuit={"failures": failures})
+    with pytest.raises(DestinationError) as failed:
+        await made.send(asked(b"{}"))
+    assert (failed.value.code, failed.value.sent, failed.value.attempts, sendings) == ("upstream_reset", True, attempts, attempts)
+
+
 async def test_a_refusal_is_final_and_no_reason_to_give_the_peer_rest() -> None:
     peer = MemoryPeer(_always(failure("upstream_refused", "no such topic")))
     made = await opened(peer, retries={"attempts": 3, "backoff": "1ms"}, circuit={"failures": 1})

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.memory_destination import Answer, MemoryDestination, Visit
+from router.doors import websocket
 from router.doors.gate import Gate
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
@@ -209,6 +210,44 @@ async def test_a_caller_who_closes_while_its_service_speaks_has_its_code_told() 
         await ended.wait()
     assert codes == [4002]
     assert outcomes(house) == [("routed", "")]
+
+
+async def test_a_service_that_takes_nothing_keeps_no_caller_who_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What he said last is offered for a while, and then the WebSocket ends."""
+    monkeypatch.setattr(websocket, "LAST_WORDS_S", 0.05)
+    gone, taking = asyncio.Event(), asyncio.Event()
+
+    async def deaf(message: str | bytes) -> None:
+        taking.set()
+        await asyncio.Event().wait()
+
+    async def visit(visit: Visit) -> None:
+        await taking.wait()
+        gone.set()
+        await visit.socket.send("tick")
+
+    house = await chatting(visit)
+    destination: Any = house.runtime.dispatcher.destinations["pay"]
+    connect = destination.connect
+
+    async def connected(*args: Any) -> Any:
+        made = await connect(*args)
+        made.send = deaf
+        return made
+
+    destination.connect = connected
+    coming: list[dict[str, Any]] = [*CONNECT, {"type": "websocket.receive", "text": "and"}]
+
+    async def receive() -> Any:
+        return coming.pop(0) if coming else await asyncio.Event().wait()
+
+    async def send(message: dict[str, Any]) -> None:
+        if gone.is_set():
+            raise ConnectionResetError
+
+    async with asyncio.timeout(PATIENCE_S):
+        await WebSocketDoor(house.gateway, SystemClock(), house.seen).handle(house.runtime, HANDSHAKE, receive, send)
+    assert outcomes(house) == [("failed", "client_gone")]
 
 
 async def test_a_stream_leaves_its_slot_to_others() -> None:

@@ -32,7 +32,7 @@ class Api:
         self.house = house
         keeping = KeptAnswers(**{"required": False, "seconds": 60, "most": 0, **kept})
         options = replace(house.runtime.options, decide_keeping=keeping)
-        house.runtime = replace(house.runtime, options=options, repeats=repeats or LocalRepeats(SystemClock()))
+        house.runtime = replace(house.runtime, options=options, repeats=LocalRepeats(SystemClock()) if repeats is None else repeats)
 
         @contextmanager
         def using() -> Iterator[Runtime]:
@@ -158,3 +158,26 @@ async def test_without_anybody_who_remembers_the_configuration_decides() -> None
     assert closed.records("decision") == 0
     opened = Api(House(), _Forgetful(), open=True)
     assert of(await opened.ask("k"))["id"] != of(await opened.ask("k"))["id"]
+
+
+class _Late(LocalRepeats):
+    """Hears a claim, and is too late to say so; once."""
+
+    late = True
+
+    async def begin(self, key: str, fingerprint: str, token: str, seconds: int) -> tuple[Turn, bytes]:
+        found = await super().begin(key, fingerprint, token, seconds)
+        if self.late:
+            self.late = False
+            raise StateError("late")
+        return found
+
+
+async def test_a_claim_that_was_heard_and_not_answered_leaves_no_key_under_way() -> None:
+    """Whoever was refused for it asks again and is the first; whoever was given a decision all the same is given it again."""
+    api = Api(House(), _Late(SystemClock()))
+    assert await api.refused("k") == ("idempotency_unavailable", 503)
+    assert not (await api.ask("k")).replayed
+    going_on = Api(House(), _Late(SystemClock()), open=True)
+    first = await going_on.ask("k")
+    assert await going_on.ask("k") == Decided(first.document, replayed=True)

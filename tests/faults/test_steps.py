@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from adapters.local_repeats import LocalRepeats
 from router.decision import Classification, Status
 from router.delivery.judging import Terms
-from router.doors.runtime import StepOptions
-from router.errors import AuditError
+from router.doors.runtime import KeptAnswers, StepOptions
+from router.errors import AuditError, DestinationError
 from router.ports import Entry
-from tests.faults.gateway_harness import SURE, House
+from router.system import SystemClock
+from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House
 
 BOTH = b'{"message": "please cancel payment 4711 and then tell me the status of 4712"}'
 
@@ -87,3 +90,133 @@ async def test_a_step_on_a_route_that_is_delivered_is_refused() -> None:
     assert {each["reason"] for each in reply.problem["steps"]} == {"delivery_unsupported"}
     assert ends(made)[reply.problem["steps"][0]["decision_id"]] == ("failed", "delivery_unsupported")
     assert made.reached == []
+
+
+DENY = {"effect": "deny", "reasons": [{"code": "access.gone", "message": "no"}]}
+KEYED = [(b"idempotency-key", b"k")]
+KEEPING = {"pay": KeptAnswers(required=False, seconds=60, most=1000)}
+
+
+def keyed(*, first_success: bool = False, **settings: Any) -> House:
+    """Its one route keeps answers."""
+    made = house(repeats=LocalRepeats(SystemClock()))
+    keeping = {"pay": replace(KEEPING["pay"], **settings)}
+    made.runtime = replace(
+        made.runtime, options=replace(made.runtime.options, keeping=keeping, steps=StepOptions(first_success=first_success))
+    )
+    return made
+
+
+def told(reply: Any) -> list[tuple[str, int, str]]:
+    return [(each["outcome"], each["status"], each["reason"]) for each in reply.problem["steps"]]
+
+
+async def test_each_step_has_a_key_of_its_own() -> None:
+    """Whoever acts once on a key does not take one step for another: as a header field, and where there are none."""
+    made = house()
+    assert (await made.ask(BOTH, headers=KEYED)).status == 207
+    assert {each.idempotency_key for each in made.reached} == {"k-1", "k-2"}
+    assert {dict(each.headers)[b"idempotency-key"] for each in made.reached} == {b"k-1", b"k-2"}
+
+
+async def test_a_step_is_taken_once_where_its_route_remembers_keys() -> None:
+    """Who repeats the request is told what each step was answered, and that it was before."""
+    made = keyed()
+    first, again = await made.ask(BOTH, headers=KEYED), await made.ask(BOTH, headers=KEYED)
+    assert (first.status, again.status, len(made.reached)) == (207, 207, 2)
+    assert told(again) == [("routed", 200, "idempotency_replayed")] * 2
+    assert [each["body"] for each in again.problem["steps"]] == [each["body"] for each in first.problem["steps"]] == ["done"] * 2
+    assert sorted(ends(made).values()) == sorted(
+        [("routed", "")] * 2 + [("routed", "idempotency_replayed")] * 2 + [("split", "several_intents")] * 2
+    )
+
+
+async def test_a_step_that_may_have_had_its_effect_is_not_taken_again() -> None:
+    """One that certainly had none is."""
+    made, good = keyed(), House().answer
+    made.answer = DestinationError("it broke off", "upstream_reset", 502, sent=True)
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("failed", 502, "upstream_reset")] * 2
+    made.answer = good
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("denied", 409, "idempotency_unanswered")] * 2
+    assert len(made.reached) == 2
+
+    made = keyed()
+    made.answer = DestinationError("nobody is there", "connect_failed", 502)
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("failed", 502, "connect_failed")] * 2
+    made.answer = good
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 200, "")] * 2
+
+
+async def test_a_step_without_the_key_that_its_route_wants_is_refused() -> None:
+    """As a request by itself."""
+    made = keyed(required=True)
+    assert told(await made.ask(BOTH)) == [("denied", 400, "idempotency_key_missing")] * 2
+    assert made.reached == []
+
+
+async def test_a_step_is_held_once_where_its_route_remembers_keys() -> None:
+    """Reviewers see one request of each."""
+    made = House(Clauses(), policy={"admission": ALLOW, "decision": REVIEW})
+    options = replace(made.runtime.options, steps=StepOptions(), keeping=KEEPING)
+    made.runtime = replace(made.runtime, options=options, repeats=LocalRepeats(SystemClock()))
+    first, again = await made.ask(BOTH, headers=KEYED), await made.ask(BOTH, headers=KEYED)
+    assert [(outcome, status) for outcome, status, _ in told(first)] == [("held", 202)] * 2
+    assert told(again) == [("held", 202, "idempotency_replayed")] * 2
+    assert len(made.holds.held) == 2
+
+
+async def test_of_alternatives_none_is_taken_after_another_was() -> None:
+    """The first had no effect then and would succeed now; whoever repeats the request is told what the second was answered."""
+    made = keyed(first_success=True)
+    good = made.answer
+    made.answer = DestinationError("nobody is there", "connect_failed", 502)
+    handle = made._handle
+
+    async def failing_once(outbound: Any) -> Any:
+        try:
+            return await handle(outbound)
+        finally:
+            made.answer = good
+
+    made.destination._handler = failing_once
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("failed", 502, "connect_failed"), ("routed", 200, "")]
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 502, "idempotency_replayed"), ("routed", 200, "idempotency_replayed")]
+    assert len(made.reached) == 2
+
+
+async def test_alternatives_that_all_had_no_effect_are_tried_again() -> None:
+    """Nothing was done under their keys."""
+    made = keyed(first_success=True)
+    good, made.answer = made.answer, DestinationError("nobody is there", "connect_failed", 502)
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("failed", 502, "connect_failed")] * 2
+    made.answer = good
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 200, ""), ("denied", 409, "step_not_needed")]
+
+
+async def test_of_alternatives_none_is_taken_beside_one_that_is_under_way() -> None:
+    """Whether it succeeds is not known yet; so the rest is refused for the same reason."""
+    made = keyed(first_success=True)
+    begun, let = asyncio.Event(), asyncio.Event()
+    handle = made._handle
+
+    async def slow(outbound: Any) -> Any:
+        begun.set()
+        await let.wait()
+        return await handle(outbound)
+
+    made.destination._handler = slow
+    first = asyncio.create_task(made.ask(BOTH, headers=KEYED))
+    await begun.wait()
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("denied", 409, "idempotency_under_way")] * 2
+    let.set()
+    assert told(await first) == [("routed", 200, ""), ("denied", 409, "step_not_needed")]
+    assert len(made.reached) == 1
+
+
+async def test_of_alternatives_none_is_taken_after_one_that_policy_denies() -> None:
+    """Which says nothing of the one before it, that succeeded."""
+    made = House(Clauses(), policy={"admission": ALLOW, "decision": ALLOW, "intents.cancel": DENY})
+    made.runtime = replace(made.runtime, options=replace(made.runtime.options, steps=StepOptions(first_success=True)))
+    reply = await made.ask(b'{"message": "tell me the status of 4712 and then cancel payment 4711 and then tell me the status of 4713"}')
+    assert told(reply) == [("routed", 200, ""), ("denied", 403, "access.gone"), ("denied", 409, "step_not_needed")]
+    assert len(made.reached) == 1

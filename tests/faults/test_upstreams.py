@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -815,6 +816,73 @@ async def test_what_nobody_asked_for_is_nobodys_answer(lab: Lab, answer: bytes, 
         await said.wait()
     await asyncio.sleep(0.05)
     assert (await whole(destination, GET))[:2] == (200, b"ok")
+
+
+async def test_what_the_loop_has_not_read_yet_is_nobodys_answer_either(lab: Lab) -> None:
+    """Where much is ready at once, a connection is given back and taken again before anybody looks at it."""
+
+    def run(listening: socket.socket) -> None:
+        """Beside the loop."""
+        answers = [(b"HTTP/1.1 204 No\r\n\r\n", NOBODYS), (OK, b"")]
+        while answers:
+            connection, _ = listening.accept()
+            with connection, suppress(ConnectionError):
+                connection.settimeout(5)
+                while answers and connection.recv(65536):
+                    first, behind = answers.pop(0)
+                    connection.sendall(first)
+                    if behind:
+                        said.wait(5)
+                        connection.sendall(behind)
+                        come.set()
+
+    said, come = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
+        beside = threading.Thread(target=run, args=(listening,))
+        beside.start()
+        destination = await lab.destination(listening.getsockname()[1])
+        reply = await destination.send(GET)
+        said.set()
+        come.wait(5)  # the loop stands still, as behind other work
+        await reply.close()
+        assert (await whole(destination, GET))[:2] == (200, b"ok")
+        await destination.close()
+    beside.join()
+
+
+@pytest.mark.parametrize("lab", ["aiohttp"], indirect=True)
+async def test_a_204_that_tells_of_a_body_is_the_last_of_its_connection(lab: Lab) -> None:
+    """What tells of one may send it when the next was asked already (RFC 9110 §8.6 has it send neither)."""
+    connections: set[int] = set()
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.head()
+            connections.add(wire.number)
+            await wire.say(b"HTTP/1.1 204 No\r\ncontent-length: 6\r\n\r\n")
+
+    destination = await lab.destination(await lab.upstream(script))
+    for _ in range(2):
+        assert (await whole(destination, GET))[:2] == (204, b"")
+    assert connections == {0, 1}
+
+
+async def test_what_was_under_way_when_its_destination_closed_may_have_arrived(lab: Lab) -> None:
+    """So it is not said never to have been sent: whoever lets go of a key by that would have it done twice."""
+    asked = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        asked.set()
+        await wire.left()
+
+    destination = await lab.destination(await lab.upstream(script), retries={"attempts": 1})
+    sending = asyncio.create_task(refusal(destination))
+    await asked.wait()
+    await destination.close()
+    error = await sending
+    assert (error.code, error.sent) == ("upstream_reset", True)
 
 
 FAULTY = b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -60,6 +61,13 @@ def test_only_configured_causes(code: str, cause: str) -> None:
 def test_some_causes_are_never_retried(code: str) -> None:
     """Time is up, or the next try would end the same way."""
     assert policy().delay(replace(RESET, cause=code), 0.0) is None
+
+
+@pytest.mark.parametrize(("wait", "waits"), [(29.0, True), (30.0, False), (86_400.0, False), (math.inf, False)])
+def test_without_a_total_nobody_waits_for_as_long_as_an_upstream_likes(wait: float, waits: bool) -> None:
+    """Its answer is passed on then, with what it asks for."""
+    failed = Failed("503", attempt=1, repeatable=True, remaining=math.inf, wait=wait)
+    assert (policy().delay(failed, 0.0) is not None) is waits
 
 
 def test_retry_after_is_a_lower_bound() -> None:

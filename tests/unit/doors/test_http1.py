@@ -214,6 +214,61 @@ async def test_what_is_broken_costs_those_before_it_no_answer(queued: bytes) -> 
     assert [each["path"].encode() for each in asked] == wanted
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET / HTTP/1.1\r\nhost: a\r\nx: ",
+        b"GET / HTTP/1.1\r\nhost: a\r\nx",
+        CHUNKED + b"2;x=",
+        CHUNKED + b"2\r\nhi\r\n0\r\nx: ",
+        b"\r\n",
+    ],
+    ids=["value", "name", "chunk", "trailer", "empty"],
+)
+async def test_a_line_that_does_not_end_is_not_kept(line: bytes) -> None:
+    """The parser tells of it when it has all of it, and until then nobody else would look."""
+    async with listening(answering([]), max_header_bytes=1024, header_timeout=1) as port, connected(port) as (reader, writer):
+        for piece in (line, *[(b"\r\n" if line == b"\r\n" else b"aa") * 300] * 2):
+            writer.write(piece)
+            await asyncio.sleep(0.05)
+        assert (await ends(reader)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_no_more_than_so_many_requests_wait_behind_one() -> None:
+    """However many come with every answer; those are answered, and then the connection ends."""
+    most, waiting = 0, list[int]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal most
+        await asyncio.sleep(0.001)
+        (connection,) = running.server_state.connections
+        most = max(most, len(connection.pipeline))
+        waiting.append(len(waiting))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    running = server(app, http=type("Guarded", (GuardedHttp,), {"max_waiting": 10}), grace_s=1)
+    task = asyncio.create_task(running.serve([sock]))
+    await started(running, task)
+    try:
+        async with connected(sock.getsockname()[1]) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 10)
+            async with asyncio.timeout(PATIENCE_S):
+                for _ in range(10):
+                    assert b"connection: close" not in await reader.readuntil(b"ok")
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 3000)
+            said = await ends(reader)
+    finally:
+        running.stop()
+        running.force_exit = True
+        await task
+    assert said.count(b"HTTP/1.1 200 OK") == said.count(b"ok") == 11
+    assert said.count(b"connection: close") == 1
+    assert said.rpartition(b"HTTP/1.1 200 OK")[2].count(b"connection: close") == 1
+    assert (most, len(waiting)) == (10, 21)
+
+
 async def test_a_websocket_waits_for_nobody() -> None:
     """Behind requests that are under way it is refused: they are answered in their order, and nothing comes between or after."""
     asked: Asked = []
