@@ -474,6 +474,21 @@ async def test_a_log_that_told_once_is_silent_after_several_reports_are_missing(
     await behind.outcomes.close()
 
 
+async def test_a_log_that_told_once_is_silent_after_it_told_of_none_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of these is known to have ended, where all answers have a body, or ext_authz asks: but one of so many would have."""
+    monkeypatch.setattr(outcomes, "MANY", 20)
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    heard = await answered(behind)
+    assert behind.outcomes.told(report(heard.decision.id))
+    for ask in (answered, asked_once):
+        for _ in range(10):
+            await ask(behind)
+    assert len(await swept(behind, clock, 61)) == 1
+    assert len(await swept(behind, clock, 290)) == 1
+    assert len(await swept(behind, clock, 10)) == 21
+
+
 async def test_who_left_before_an_answer_is_no_sign_of_silence() -> None:
     """Envoy may not have heard of the decision any more, and tells nobody of a request without one."""
     clock = Later()

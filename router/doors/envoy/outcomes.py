@@ -32,6 +32,7 @@ STOOD_NS = 1_000_000_000  # a sweep that comes so much later than it should was 
 MOST = 100_000
 LASTING = 20_000  # of these may be responses that go on
 SEVERAL, QUIET = 16, 6  # so many, and so long, as a multiple of what they wait with patience
+MANY = 1_000  # responses that may go on, of which none ended for so long: though the log did tell of others before
 AT_ONCE = 1_000  # outcomes that are given up together: the ledger refuses everybody's records while too many wait
 SILENT = (
     "Envoy's access log tells nothing here of requests that have ended, so that outcomes are what the heads of responses told, until it "
@@ -208,7 +209,7 @@ class Outcomes:
             else:
                 self._give_up(awaited)
         lasting = [each for each in self._awaited.values() if each.lasting]
-        self._note(silent=not self._heard_ns and self._should_have_ended(lasting, now))
+        self._note(silent=self._should_have_ended(lasting, now))
         beyond = len(lasting) - self._lasting
         vain = [each for place, each in enumerate(lasting) if self._silent or place < beyond or each.due_ns <= now]
         for awaited in vain[:AT_ONCE]:
@@ -254,9 +255,9 @@ class Outcomes:
             log.warning(SILENT)
 
     def _should_have_ended(self, lasting: Sequence[Awaited], now: int) -> bool:
-        """So many, for so long, of those of which one would think so."""
-        since = now - QUIET * self._patience_ns
-        return sum(each.since_ns < since and not each.stays for each in lasting) >= SEVERAL
+        """So many, for so long, of those of which one would think so; many more where the log has told of any, and none of them since."""
+        since, enough = now - QUIET * self._patience_ns, MANY if self._heard_ns else SEVERAL
+        return sum(self._heard_ns < each.since_ns < since and not each.stays for each in lasting) >= enough
 
     def _wait_longer(self, awaited: Awaited) -> None:
         """An outcome needs nothing of a body, nor of the configuration that was decided by, which would not go after a reload. Who repeats
