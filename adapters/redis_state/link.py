@@ -21,6 +21,9 @@ from router.settings import Address
 
 Part = str | bytes | int
 _NOTHING = object()
+MOST_UNSENT = 16 << 20
+"""Bytes that wait for the server to take them, beyond which nothing more is asked; until then what is asked waits behind them, no longer
+than its time. One answer of a service may be megabytes, and is no reason to end a connection."""
 _STALLED_S = 0.005
 """A timer that fires so much later than it should was kept from it by our own process: the answer may be there, unread."""
 
@@ -49,6 +52,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._outgoing: list[bytes] = []
+        self._written = 0
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
 
@@ -57,14 +61,16 @@ class Link(asyncio.Protocol):
 
     async def ask(self, *command: Part, until: float) -> Any:
         """The answer, bytes for text. `until` is the loop's time. Raises StateError; the server may have done it all the same."""
-        if self._transport is None or self.lost.is_set() or self._full:
-            raise StateError(f"The connection to Redis at {self.address} is gone or full.", LOST)
+        if self._transport is None or self.lost.is_set():
+            raise StateError(f"The connection to Redis at {self.address} is gone.", LOST)
+        if self._full:
+            raise late(self.address)
         answer = self._loop.create_future()
         self._waiting.append(answer)
         if not self._outgoing:  # questions of one turn of the loop go out together
             self._loop.call_soon(self._flush)
         self._outgoing.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # of any length, unlike its stub
-        timer = self._loop.call_at(until, self._expire, answer, until)
+        timer = self._loop.call_at(until, self._expire, answer, until, self._taken)
         try:
             return await answer
         except hiredis.ReplyError as error:
@@ -75,7 +81,17 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         out, self._outgoing = b"".join(self._outgoing), []
         if self._transport is not None and not self.lost.is_set():
+            self._written += len(out)
             self._transport.write(out)
+
+    @property
+    def _unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def _taken(self) -> int:
+        """Bytes, by the system or by the server."""
+        return self._written - self._unsent
 
     def close(self) -> None:
         if self._transport is not None:
@@ -83,6 +99,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        transport.set_write_buffer_limits(high=MOST_UNSENT)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -114,14 +131,16 @@ class Link(asyncio.Protocol):
         else:
             waiting.set_result(answer)
 
-    def _expire(self, waiting: asyncio.Future[Any], until: float, *, again: bool = False) -> None:
+    def _expire(self, waiting: asyncio.Future[Any], until: float, taken: int, *, again: bool = False) -> None:
+        """`taken`: how much was when it was asked. While what is before it goes out, the server does not hang."""
         if waiting.done():
             return
         now = self._loop.time()
         if now - until > _STALLED_S and not again:
-            self._loop.call_later(_STALLED_S, lambda: self._expire(waiting, now, again=True))
+            self._loop.call_later(_STALLED_S, lambda: self._expire(waiting, now, taken, again=True))
             return
-        self._late += 1
+        if not (self._unsent and self._taken > taken):
+            self._late += 1
         waiting.set_exception(late(self.address))
         if self._late >= self._failures:
             self.close()

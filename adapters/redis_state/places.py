@@ -102,6 +102,7 @@ class Cluster:
         self._retry = retry
         self._told = told
         self._slots: list[Address | None] = [None] * SLOTS
+        self._masters: tuple[Address, ...] = ()  # of those slots; asked for with every request
         self._keepers: dict[Address, Keeper] = {}
         self._why = StateError("The cluster has not answered yet.", LOST)
         self._stale = asyncio.Event()
@@ -111,7 +112,7 @@ class Cluster:
     @property
     def problem(self) -> StateError | None:
         """Of any node that has slots: a part of the keys is then judged without it."""
-        keepers = [self._keepers.get(address) for address in {each for each in self._slots if each is not None}]
+        keepers = [self._keepers.get(address) for address in self._masters]
         if not keepers or None in keepers:
             return self._why
         return next((keeper.problem for keeper in keepers if keeper is not None and keeper.problem is not None), None)
@@ -177,7 +178,8 @@ class Cluster:
         self._stale.set()
 
     async def _learn(self) -> None:
-        """The first node that answers is believed. Raises StateError when none does."""
+        """The first node that answers is believed, and asked last the next time: one that the others do not reach goes on saying what was.
+        Raises StateError when none does."""
         faults: list[str] = []
         for node in self._known:
             try:
@@ -186,6 +188,7 @@ class Cluster:
                 faults.append(str(error))
                 continue
             await self._take_up(found)
+            self._known = [*(each for each in self._known if each != node), node]
             return
         raise StateError(f"No node of the cluster answers: {' '.join(faults)}", LOST)
 
@@ -193,8 +196,8 @@ class Cluster:
         slots: list[Address | None] = [None] * SLOTS
         for first, last, address in found:
             slots[first : last + 1] = [address] * (last - first + 1)
-        self._slots = slots
         addresses = {address for _, _, address in found}
+        self._slots, self._masters = slots, tuple(addresses)
         self._known = [*dict.fromkeys([*addresses, *self._known])]
         for gone in [address for address in self._keepers if address not in addresses]:
             await self._keepers.pop(gone).close()

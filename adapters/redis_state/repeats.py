@@ -14,6 +14,9 @@ from router.errors import StateError
 from router.ports import Turn
 
 NONCE = 12
+ON_ITS_WAY = 10_000_000
+"""Bytes of an answer that a second more is given for: on a slow network a long one takes longer than a question may, and one that is given
+up leaves its key claimed."""
 
 # KEYS: the request's. ARGV: fingerprint, token, milliseconds.
 BEGIN = Script.of("""\
@@ -62,7 +65,8 @@ class RedisRepeats:
         """See `ports.Repeats`."""
         name = self._state.names.of("repeat", key)
         turn, sealed = (Turn.UNANSWERED, b"") if answer is None else (Turn.ANSWERED, self._sealed(name, answer))
-        await self._state.run(END, [name], [token, turn.value, sealed, seconds * 1000], self._state.until())
+        until = self._state.until() + len(sealed) / ON_ITS_WAY
+        await self._state.run(END, [name], [token, turn.value, sealed, seconds * 1000], until)
 
     async def release(self, key: str, token: str) -> None:
         """See `ports.Repeats`."""

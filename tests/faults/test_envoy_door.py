@@ -474,6 +474,21 @@ async def test_a_log_that_told_once_is_silent_after_several_reports_are_missing(
     await behind.outcomes.close()
 
 
+async def test_a_log_that_told_once_is_silent_after_it_told_of_none_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of these is known to have ended, where all answers have a body, or ext_authz asks: but one of so many would have."""
+    monkeypatch.setattr(outcomes, "MANY", 20)
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    heard = await answered(behind)
+    assert behind.outcomes.told(report(heard.decision.id))
+    for ask in (answered, asked_once):
+        for _ in range(10):
+            await ask(behind)
+    assert len(await swept(behind, clock, 61)) == 1
+    assert len(await swept(behind, clock, 290)) == 1
+    assert len(await swept(behind, clock, 10)) == 21
+
+
 async def test_who_left_before_an_answer_is_no_sign_of_silence() -> None:
     """Envoy may not have heard of the decision any more, and tells nobody of a request without one."""
     clock = Later()
@@ -542,6 +557,27 @@ async def test_no_more_outcomes_are_given_up_at_once_than_the_ledger_takes(monke
     assert (at_once, len(behind.ends())) == (3, 20)
 
 
+async def test_who_remembers_a_key_is_there_until_it_heard_how_its_request_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload closes the connection to it once nobody needs the former configuration; the record may be there first."""
+    behind, told = Behind(keeping_house()), asyncio.Event()
+    first = await keyed(behind)
+    assert isinstance(first, Pass)
+
+    async def slow(*_: Any) -> None:
+        await told.wait()
+
+    monkeypatch.setattr(behind.house.runtime.repeats, "end", slow)
+    assert behind.outcomes.told(report(first.decision.id))
+    await asyncio.sleep(0.05)
+    assert behind.ends() == [("routed", "")]
+    idle = asyncio.create_task(behind.idle())
+    await asyncio.sleep(0.05)
+    assert not idle.done()
+    told.set()
+    await idle
+    await behind.outcomes.close()
+
+
 async def test_an_answer_that_goes_on_has_spent_its_key() -> None:
     """It is not shown, and so not kept; a claim lasts an hour, and after that whoever repeats the request would be the first again."""
     clock = Later()
@@ -560,6 +596,40 @@ async def test_an_answer_that_goes_on_has_spent_its_key() -> None:
     await behind.idle()
     assert behind.outcomes.told(report(first.decision.id))
     await behind.outcomes.close()
+
+
+async def test_while_the_process_stood_still_nothing_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports came meanwhile and are read after it goes on: neither is a request given up that they tell of, nor is the log silent, and
+    what is open stays open."""
+    monkeypatch.setattr(outcomes, "SWEEP_S", 0.01)
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    open_one = await answered(behind, stays=True)
+    assert await swept(behind, clock, 61) == []
+    ended = [await answered(behind, whole=True) for _ in range(SEVERAL)]
+    sweeping = asyncio.create_task(behind.outcomes.keep())
+    await asyncio.sleep(0)
+    clock.ahead_s += 120
+    await asyncio.sleep(0.1)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    assert behind.ends() == []
+    assert all(behind.outcomes.told(report(each.decision.id)) for each in (*ended, open_one))
+    await behind.outcomes.close()
+
+
+@pytest.mark.parametrize("status", [200, 0])
+async def test_the_digest_of_what_was_sent_is_on_record_whoever_tells_of_the_end(status: int) -> None:
+    """Of a body longer than what is judged nothing else has it; also where no report comes, as without an access log."""
+    clock = Later()
+    behind = Behind(House(), clock=clock)
+    answer = await behind.asked()
+    assert isinstance(answer, Pass)
+    answer.awaited.request_digest, answer.awaited.status, answer.awaited.whole = "cd" * 32, status, status != 0
+    behind.outcomes.over(answer.awaited)
+    await swept(behind, clock, 61)
+    (leaf,) = [each for each in behind.house.leaves if each["schema"] == "lockgate.outcome.v1"]
+    assert "request_digest" in leaf["commitments"]
 
 
 async def test_one_report_that_was_lost_is_no_silence() -> None:

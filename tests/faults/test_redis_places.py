@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
+import hiredis
 import pytest
 from cryptography import x509
 
@@ -18,6 +21,7 @@ from adapters.redis_state.quotas import RedisQuotas
 from examples.halden.demo.company import free_ports
 from router.errors import ConfigError, StateError
 from router.ports import Draw, Quota
+from router.settings import Address
 from tests import redis_server
 from tests.faults.test_shared_state import ONE, Heard, failure, opened, until
 from tests.faults.test_upstream_tls import Authority
@@ -107,6 +111,63 @@ async def test_a_cluster_keeps_each_key_where_it_belongs() -> None:
                 except StateError:
                     lost += 1
             assert 0 < lost < len(draws)
+
+
+async def test_whether_a_cluster_is_there_is_told_without_looking_through_its_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked with every text that is looked for, and there are 16,384."""
+    with clustered() as servers:
+        async with opened(cluster=[str(servers[0].address)]) as state:
+            looked, told = 0, Address.__hash__
+
+            def counted(address: Address) -> int:
+                nonlocal looked
+                looked += 1
+                return told(address)
+
+            monkeypatch.setattr(Address, "__hash__", counted)
+            assert state.problem is None
+            assert looked <= 2 * len(servers)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """Nothing at the end, however the other side leaves."""
+    try:
+        return await reader.read(65536)
+    except ConnectionError:
+        return b""
+
+
+async def test_a_node_that_the_others_do_not_reach_is_not_the_only_one_believed() -> None:
+    """It still says that the slots are its own, and that the cluster is down; another says who has them now."""
+    ports: list[int] = []
+    talking = set[object]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        commands, place = hiredis.Reader(), ports.index(writer.get_extra_info("sockname")[1])
+        talking.add(writer)
+        with closing(writer):
+            while data := await _read(reader):
+                commands.feed(data)
+                while (command := commands.gets()) is not False:
+                    if command[0] == b"CLUSTER":
+                        writer.write(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % ports[place])
+                    elif command[0] == b"PING":
+                        writer.write(b"+PONG\r\n")
+                    else:
+                        writer.write(b"*2\r\n:0\r\n:0\r\n" if place else b"-CLUSTERDOWN The cluster is down\r\n")
+        talking.remove(writer)
+
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            server = await stack.enter_async_context(await asyncio.start_server(answer, "127.0.0.1", 0))
+            ports.append(server.sockets[0].getsockname()[1])
+        async with opened(cluster=[f"127.0.0.1:{port}" for port in ports]) as state:
+            assert await failure(state) == "shared_state_unavailable"
+            deadline = time.monotonic() + 20
+            while (await asyncio.gather(RedisAllowances(state).draw(ONE), return_exceptions=True)) != [None]:
+                assert time.monotonic() < deadline, "the other node is asked"
+                await asyncio.sleep(0.01)
+        await until(lambda: not talking, "the connections end")
 
 
 async def test_a_key_that_moves_is_followed() -> None:

@@ -124,6 +124,23 @@ async def test_a_late_answer_is_nobody_elses(own_redis: RedisServer) -> None:
         assert await RedisAllowances(state).draw(ONE) is None
 
 
+async def test_a_long_answer_ends_nobodys_connection(own_redis: RedisServer) -> None:
+    """Longer than what the system takes at once: what is asked behind it waits for it, or is late, and the answer is kept."""
+    heard = Heard()
+    async with opened(heard, server=own_redis.address, failures=100) as state:
+        repeats = RedisRepeats(state, b"secret")
+        await repeats.end("other", "one", b"", 60)  # the server knows the script
+        assert await repeats.begin("k", "f", "one", 60) == (Turn.FIRST, b"")
+        keeping = asyncio.ensure_future(repeats.end("k", "one", b"x" * (8 << 20), 60))
+        for _ in range(20):
+            await asyncio.sleep(0)
+            await asyncio.gather(RedisAllowances(state).draw(ONE), return_exceptions=True)
+        await asyncio.gather(keeping, return_exceptions=True)
+        name = state.names.of("repeat", "k")
+        await until(lambda: own_redis.ask("HGET", name, "turn") == "answered", "the answer is kept")
+    assert heard.healthy == [True]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_local_limits_take_over(own_redis: RedisServer, number: signal.Signals) -> None:
     """`on_failure.limits: local`: requests go on, and this worker's own limit holds."""

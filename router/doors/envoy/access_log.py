@@ -108,7 +108,7 @@ def report(entry: HTTPAccessLogEntry) -> Report | None:
     own = common.metadata.filter_metadata
     told = (own[name].fields for name in (NAMESPACE, AUTHZ_NAMESPACE) if name in own)
     said = next((each for each in told if each["decision_id"].string_value), None)
-    if said is None:
+    if said is None or said["stopped"].string_value:
         return None
     upstream = common.upstream_remote_address.socket_address  # empty for one that is reached over a socket of this machine
     closed = response.response_code.value == SWITCHING and _closed(common, response.response_code_details)

@@ -28,9 +28,11 @@ from router.ports import Clock
 
 log = logging.getLogger("lockgate.envoy")
 SWEEP_S = 0.5
+STOOD_NS = 1_000_000_000  # a sweep that comes so much later than it should was kept from it by our own process, or its machine
 MOST = 100_000
 LASTING = 20_000  # of these may be responses that go on
 SEVERAL, QUIET = 16, 6  # so many, and so long, as a multiple of what they wait with patience
+MANY = 1_000  # responses that may go on, of which none ended for so long: though the log did tell of others before
 AT_ONCE = 1_000  # outcomes that are given up together: the ledger refuses everybody's records while too many wait
 SILENT = (
     "Envoy's access log tells nothing here of requests that have ended, so that outcomes are what the heads of responses told, until it "
@@ -184,9 +186,14 @@ class Outcomes:
         return True
 
     async def keep(self) -> None:
-        """Gives up what was waited for too long, until it is cancelled."""
+        """Gives up what was waited for too long, until it is cancelled. While this process stood still it heard nobody: that time is none
+        that was waited, for reports that came meanwhile are still to be read."""
         while True:
+            began_ns = self._clock.monotonic_ns()
             await asyncio.sleep(SWEEP_S)
+            stood_ns = self._clock.monotonic_ns() - began_ns - int(SWEEP_S * SECOND)
+            if stood_ns > STOOD_NS:
+                self._put_off(stood_ns)
             self.sweep()
 
     def sweep(self) -> None:
@@ -202,7 +209,7 @@ class Outcomes:
             else:
                 self._give_up(awaited)
         lasting = [each for each in self._awaited.values() if each.lasting]
-        self._note(silent=not self._heard_ns and self._should_have_ended(lasting, now))
+        self._note(silent=self._should_have_ended(lasting, now))
         beyond = len(lasting) - self._lasting
         vain = [each for place, each in enumerate(lasting) if self._silent or place < beyond or each.due_ns <= now]
         for awaited in vain[:AT_ONCE]:
@@ -237,15 +244,20 @@ class Outcomes:
         """How many are waited for whose stream has ended, or who had none."""
         return sum(each.due_ns != 0 for each in self._awaited.values())
 
+    def _put_off(self, by_ns: int) -> None:
+        for awaited in self._awaited.values():
+            if awaited.due_ns:
+                awaited.due_ns += by_ns
+
     def _note(self, *, silent: bool) -> None:
         if silent and not self._silent:
             self._silent = True
             log.warning(SILENT)
 
     def _should_have_ended(self, lasting: Sequence[Awaited], now: int) -> bool:
-        """So many, for so long, of those of which one would think so."""
-        since = now - QUIET * self._patience_ns
-        return sum(each.since_ns < since and not each.stays for each in lasting) >= SEVERAL
+        """So many, for so long, of those of which one would think so; many more where the log has told of any, and none of them since."""
+        since, enough = now - QUIET * self._patience_ns, MANY if self._heard_ns else SEVERAL
+        return sum(self._heard_ns < each.since_ns < since and not each.stays for each in lasting) >= enough
 
     def _wait_longer(self, awaited: Awaited) -> None:
         """An outcome needs nothing of a body, nor of the configuration that was decided by, which would not go after a reload. Who repeats
@@ -271,11 +283,12 @@ class Outcomes:
 
     def _give_up(self, awaited: Awaited) -> None:
         """Nobody says more: a service's answer of which only the header was seen is routed, and not known to be whole."""
+        total_ns, digest = self._since(awaited), awaited.request_digest
         if awaited.status and not awaited.local:
-            outcome = Outcome(Result.ROUTED, awaited.status, total_ns=self._since(awaited), complete=awaited.whole)
+            outcome = Outcome(Result.ROUTED, awaited.status, total_ns=total_ns, request_digest=digest, complete=awaited.whole)
         else:
             reason = "envoy_local_reply" if awaited.status else "envoy_unreported"
-            outcome = Outcome(Result.FAILED, awaited.status, reason, total_ns=self._since(awaited), complete=False)
+            outcome = Outcome(Result.FAILED, awaited.status, reason, total_ns=total_ns, request_digest=digest, complete=False)
         self._end(awaited, outcome)
 
     def _since(self, awaited: Awaited) -> int:
@@ -286,16 +299,19 @@ class Outcomes:
             return
         if not self._awaited:
             self._none.set()
-        if awaited.keeping is not None:
-            self._in_background(awaited.keeping.settle(outcome, reported=reported))
-        self._in_background(self._record(awaited, outcome))
+        keeping, settling = awaited.keeping, None
+        if keeping is not None:
+            settling = self._in_background(keeping.settle(outcome, reported=reported))
+        self._in_background(self._record(awaited, outcome, settling))
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
+        return task
 
-    async def _record(self, awaited: Awaited, outcome: Outcome) -> None:
+    async def _record(self, awaited: Awaited, outcome: Outcome, settling: asyncio.Task[None] | None) -> None:
+        """`settling`: who remembers its key is told meanwhile, by the configuration that it was decided by."""
         self._observer.ended(awaited.decision, outcome)
         kept = awaited.runtime
         try:
@@ -304,5 +320,7 @@ class Outcomes:
         except AuditError as error:  # what happened has happened; the decision without an outcome stays visible in the ledger
             log.error("no outcome recorded for decision %s: %s", awaited.decision.id, error)
         finally:
+            if settling is not None:
+                await asyncio.wait((settling,))
             if kept is not None:
                 self._gate.leave(kept)

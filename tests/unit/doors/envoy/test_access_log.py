@@ -48,6 +48,13 @@ def test_requests_that_nobody_decided_are_no_report() -> None:
     assert report(entry(namespace="other")) is None
 
 
+def test_a_decision_after_which_nothing_went_on_is_no_report() -> None:
+    """It has its outcome, and nobody waits for another: every worker would be told of each request that is refused."""
+    made = entry(status=403, upstream="")
+    made.common_properties.metadata.filter_metadata["lockgate"]["stopped"] = "rbac.no_grant"
+    assert report(made) is None
+
+
 @pytest.mark.parametrize(("flag", "reason"), FAILURES.items())
 def test_each_flag_has_its_reason(flag: str, reason: str) -> None:
     found = report(entry(status=503, **{flag: True}))
