@@ -18,6 +18,7 @@ from router.audit.questions.segments import NULL
 from router.audit.questions.stats import Distribution, Grouping, Statistics, distribution, statistics
 from router.audit.records.record import open_personal
 from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.audit.tree.proof import prove_inclusion
 from router.errors import AuditError
 from router.ports import Entry
@@ -167,7 +168,7 @@ class Trail:
 
     def show(self, identifier: str) -> list[Proven]:
         """The whole story of a decision, a trace or a request, by its id, in the order it was written. Raises AuditError
-        `decision_unknown`."""
+        `decision_unknown`, and `audit_tree_broken` where one is not what the latest checkpoint was signed for."""
         called = Some(tuple(Compare(name, "=", identifier) for name in ("decision_id", "trace_id", "request_id")))
         story = list(self.find(Query(where=called), newest=False))
         if not story:
@@ -222,7 +223,11 @@ class Trail:
         checkpoint: Checkpoint | None = note_checkpoint(note) if note else None
         if checkpoint is None or found.index >= checkpoint.size:
             return Proven(found, None, [])
-        return Proven(found, note, prove_inclusion(self._reader, found.index, checkpoint.size))
+        proof = prove_inclusion(self._reader, found.index, checkpoint.size)
+        if not verify_inclusion(leaf_hash(self._stored(found.index).leaf), found.index, checkpoint.size, proof, checkpoint.root):
+            message = f"Record {found.index} does not lead to the root that the checkpoint was signed for; run a verification."
+            raise AuditError(message, "audit_tree_broken")
+        return Proven(found, note, proof)
 
 
 def _plain(value: int, words: Sequence[Any] | None) -> Any:
