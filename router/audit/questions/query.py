@@ -76,8 +76,9 @@ def by_default(query: Query) -> Query:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`columns` are the index's view (an outcome has its decision's intent and so on). `personal` are the opened fields; without a
-    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `pruned`, `missing`, `unreadable`, or `none` where
-    there are none. `gone_by` is the index of the record that says by whose order they were erased or pruned."""
+    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `pruned`, `missing`, `unreadable` (also where the key
+    is not there, and no record says that it was erased), or `none` where there are none. `gone_by` is the index of the record that says by
+    whose order they were erased or pruned."""
 
     index: int
     leaf: dict[str, Any]
@@ -213,11 +214,19 @@ class Trail:
             return "sealed", None
         key = self._keys(stored.key_id)
         if key is None:
-            return "erased", None
+            return "erased" if self._ordered_gone(stored.key_id) else "unreadable", None
         try:
             return "opened", open_personal(Entry(stored.leaf, stored.sealed, stored.key_id), key)
         except AuditError:
             return "unreadable", None
+
+    def _ordered_gone(self, key_id: str) -> bool:
+        """A key may be gone for other reasons: an older copy of the keys has none of somebody who came later. It goes after its order is on
+        record, which may be since the page was begun."""
+        if not self._standing.gone(key_id):
+            catch_up(self._reader, self._index)
+            follow(self._reader, self._index, self._standing, tolerant=True)
+        return self._standing.gone(key_id)
 
     def _proven(self, found: Found, note: str | None) -> Proven:
         checkpoint: Checkpoint | None = note_checkpoint(note) if note else None
