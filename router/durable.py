@@ -39,3 +39,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def given(path: Path) -> None:
+    """What the machine's administrator leaves belongs to whom the folder around it belongs to, who must be able to read it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from adapters.sqlite.connection import DISK_FULL, StandardConnection, failure, translated
@@ -20,6 +21,7 @@ from router.audit.records.canonical import timestamp
 from router.errors import AuditError
 
 ROOM = 64 * 2**20  # bytes that a copy leaves free, for its source goes on growing
+LEAST = ROOM // 2  # with less than this left over it is broken off
 AT_ONCE = 512  # pages, after which others get a turn with the disk, and who wants it to end is heard
 
 
@@ -31,7 +33,7 @@ def copied(source: Path, copy: Path, mark: Callable[[Path], None] | None = None)
         with closing(_reading(source)) as there, closing(sqlite3.connect(copy, isolation_level=None)) as here:
             _check_room(there, copy)
             here.execute("PRAGMA journal_mode=OFF")
-            there.backup(here, pages=AT_ONCE)
+            there.backup(here, pages=AT_ONCE, progress=partial(_check_left, copy, page_size(there)))
     except sqlite3.Error as error:
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         raise translated(copy if full else source, error) from error
@@ -49,8 +51,9 @@ def marked(copy: Path) -> None:
     Raises AuditError."""
     connection = StandardConnection(copy, mode="rw")
     try:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # else memory is shared for the log, which a share on a network may not give
         connection.execute("PRAGMA journal_mode=DELETE")  # a log beside it would be no part of the backup
-        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (COPIED, timestamp(time.time_ns())))
+        connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (COPIED, timestamp(time.time_ns())))
     finally:
         connection.close()
 
@@ -79,11 +82,23 @@ class CopiedLedger:
 
 def _check_room(there: sqlite3.Connection, copy: Path) -> None:
     """Before anything is written: mostly it is the disk of a node that serves, which takes nothing more once it is full."""
-    ((pages,),), ((size,),) = there.execute("PRAGMA page_count").fetchall(), there.execute("PRAGMA page_size").fetchall()
+    ((pages,),), size = there.execute("PRAGMA page_count").fetchall(), page_size(there)
     free = shutil.disk_usage(copy.parent).free
     if free < pages * size + ROOM:
         message = f"{copy.parent} has {free:,} bytes free, and a copy of {pages * size:,} is to leave {ROOM:,}; nothing was written."
         raise AuditError(message, DISK_FULL)
+
+
+def _check_left(copy: Path, size: int, _status: int, remaining: int, _total: int) -> None:
+    """Between its steps: for as long as a copy takes, the log of what it is made of grows, on the same disk mostly."""
+    free = shutil.disk_usage(copy.parent).free
+    if free < remaining * size + LEAST:
+        left = f"{copy.parent} has {free:,} bytes free, and {remaining * size:,} of a copy are still to come"
+        raise AuditError(f"{left}: it is broken off, for others write there, too.", DISK_FULL)
+
+
+def page_size(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA page_size").fetchone()[0])
 
 
 def _reading(source: Path) -> sqlite3.Connection:

@@ -162,12 +162,14 @@ def forget(run: Any, before_ns: int, limit: int) -> int:
 
 def carry_over(before: Path, after: Path) -> bool:
     """Into the ledger that comes in the place of another one, which nobody has open: what was decided is not decided again, and what waits
-    still goes out. False where there is nothing that can be read; a ledger is also left because it is damaged. Raises AuditError
-    `audit_disk_full` where there is no room for it."""
+    still goes out. False where it cannot be read; a ledger is also left because it is damaged. Raises AuditError `audit_disk_full` where
+    there is no room for it."""
     connection = StandardConnection(after)
     try:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("ATTACH ? AS former", (f"{before.absolute().as_uri()}?mode=ro",))
+        if not connection.execute("SELECT 1 FROM former.sqlite_master WHERE name = 'arrivals'"):
+            return True  # its format is of before there were any
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO arrivals SELECT * FROM former.arrivals")
         there = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('deliveries', 'former')")}

@@ -277,13 +277,15 @@ def last_commit(connection: Connection) -> tuple[int, bytes]:
     return found[0] if found else (0, _EMPTY_ROOT)
 
 
+_HASH = "SELECT coalesce(CAST(hash AS BLOB), x'')"
+"""One that a damaged byte made none is empty, which no hash is."""
+
+
 def stored_nodes(connection: Connection, level: int, start: int, end: int) -> list[bytes]:
     if level == 0:
-        found = connection.execute("SELECT CAST(hash AS BLOB) FROM leaf_hashes WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
+        found = connection.execute(f"{_HASH} FROM leaf_hashes WHERE idx >= ? AND idx < ? ORDER BY idx", (start, end))
     else:
-        found = connection.execute(
-            "SELECT CAST(hash AS BLOB) FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end)
-        )
+        found = connection.execute(f"{_HASH} FROM nodes WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx", (level, start, end))
     return [row[0] for row in found]
 
 

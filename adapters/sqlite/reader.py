@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.sqlite.connection import opened_to_read
-from adapters.sqlite.ledger import FORMAT, NOTES, last_commit, stored_nodes
+from adapters.sqlite.ledger import COPIED, FORMAT, NOTES, last_commit, stored_nodes
 from adapters.sqlite.migrations import check_readable
 from router.errors import AuditError
 
@@ -41,6 +41,10 @@ class SqliteReader:
 
     def origin(self) -> str:
         return str(self._meta.get("origin", ""))
+
+    def copied(self) -> str:
+        """Of a backup's copy, when it was made (RFC 3339); empty otherwise."""
+        return str(self._meta.get(COPIED, ""))
 
     def size(self) -> int:
         return self.last_commit()[0]

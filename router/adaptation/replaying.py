@@ -2,8 +2,8 @@
 
 An encoder in int8 rounds otherwise on another kind of processor: of nine texts in ten nothing, and of the tenth so much that an unsure
 number is another one. So a classification is reproduced where every number that both have is within a stated tolerance, and all together
-are where most hardly differ. An answer can flip within it: a confidence that was just over its threshold. Those are flips, and no
-contradiction.
+are where most hardly differ; those of tiers that compute alike everywhere have to be the same. An answer can flip within it: a confidence
+that was just over its threshold. Those are flips, and no contradiction.
 
 What was sealed is not all that was there: of a body in JSON the text to classify is kept and not the rest, so that a rule which looks
 into it cannot be judged again. Decisions are left out, and counted, where that may matter, and where a language model had the last word.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -29,6 +29,10 @@ USUAL, FEW = 0.02, 20
 """Where of so many decisions more than half differ by more, the model on record is not the one that gave these numbers."""
 EXACT = frozenset(("rule", "static", "conversation"))
 """Tiers that give the same numbers everywhere."""
+LEAST = 0.001
+"""More than the last bits of a number."""
+OF_THE_MODEL = frozenset(("static", "encoder"))
+"""Which of these are asked the configuration says, and no digest of a classification."""
 LANGUAGE_MODEL = "llm"
 NOT_ADMITTED = "not_admitted"
 
@@ -55,11 +59,13 @@ class Answer:
     def said(self) -> str:
         return self.intent or (f"rule {self.rule}" if self.rule is not None else self.status)
 
-    def moved(self, other: Answer) -> float | None:
-        """The largest difference between numbers of a tier that both have; None where no tier was asked both times."""
+    def moved(self, other: Answer, among: Collection[str] | None = None) -> float | None:
+        """The largest difference between numbers of a tier (of these, where they are named) that both have; None where no tier was asked
+        both times."""
         both = [
             (one, another)
             for tier in self.numbers.keys() & other.numbers.keys()
+            if among is None or tier in among
             for one, another in zip(self.numbers[tier], other.numbers[tier], strict=True)
             if one is not None or another is not None
         ]
@@ -69,7 +75,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Difference:
     """`subject` is the id of the person's key, or the name where names were asked for. `moved`: as `Answer.moved`. `same`: both answers are
-    of the same model, calibration and catalog."""
+    of the same model, calibration and catalog. `beyond`: a number is further off than it may be."""
 
     record: int
     decision: str
@@ -79,6 +85,19 @@ class Difference:
     after: Answer
     moved: float | None
     same: bool
+    beyond: bool
+
+    @property
+    def contradicts(self) -> bool:
+        """What the same classifier cannot have said: with a number beyond the tolerance, or with another answer and no number that would
+        explain it. Where another of the model's tiers answered, the configuration had that one asked."""
+        unexplained = self.flips and self.moved is None and not self._by_another_tier
+        return self.same and (self.beyond or unexplained)
+
+    @property
+    def _by_another_tier(self) -> bool:
+        then, now = self.before.numbers.keys(), self.after.numbers.keys()
+        return bool(then and now) and then | now <= OF_THE_MODEL and not then & now
 
     @property
     def flips(self) -> bool:
@@ -121,8 +140,7 @@ class Replay:
 
     @property
     def not_reproduced(self) -> list[Difference]:
-        """By the same classifier, with a number beyond the tolerance; or with another answer and no number that would explain it."""
-        return [each for each in self.differences if each.same and (each.flips if each.moved is None else each.moved > self.tolerance)]
+        return [each for each in self.differences if each.contradicts]
 
     def groups(self) -> Groups:
         """How many decisions flip from what to what, by tenant, subject and the tier that answered before."""
@@ -136,8 +154,7 @@ class Replay:
         self.same += difference.same
         if difference.same and difference.moved is not None and not EXACT.issuperset(difference.before.numbers):
             self.moved.append(difference.moved)
-        beyond = difference.moved is not None and difference.moved > self.tolerance
-        if difference.flips or beyond:
+        if difference.flips or difference.beyond:
             self.differences.append(difference)
 
 
@@ -145,15 +162,15 @@ async def replay(
     decisions: Iterable[Found], classifier: Classifier, catalog_digest: str, *, tolerance: float, names: bool = False
 ) -> Replay:
     """`decisions` with their personal fields opened, and with the column `key_id`. `catalog_digest` is the classifier's. `names`: subjects
-    by name. Memory grows with what differs, not with what is replayed."""
+    by name. Memory grows with what differs, and by a number for each that an encoder was asked about."""
     made = Replay(tolerance)
-    async for difference in _differences(decisions, classifier, catalog_digest, names, made.left_out):
+    async for difference in _differences(decisions, classifier, catalog_digest, names, tolerance, made.left_out):
         made.add(difference)
     return made
 
 
 async def _differences(
-    decisions: Iterable[Found], classifier: Classifier, catalog_digest: str, names: bool, left_out: Counter[str]
+    decisions: Iterable[Found], classifier: Classifier, catalog_digest: str, names: bool, tolerance: float, left_out: Counter[str]
 ) -> AsyncIterator[Difference]:
     for found in decisions:
         why = _why_not(found)
@@ -162,16 +179,18 @@ async def _differences(
             same_rules = told["catalog_digest"] == catalog_digest
             after = await classifier.classify(_request(found.leaf, personal), no_rule=same_rules and told["rule"] is None)
             if after is not None and after.status is not Status.UNAVAILABLE:
-                yield _difference(found, recorded(told), answered(after), personal.get("subject") if names else found.columns["key_id"])
+                whose = personal.get("subject") if names else found.columns["key_id"]
+                yield _difference(found, recorded(told), answered(after), whose, tolerance)
                 continue
             why = "body" if after is None else "unavailable"
         left_out[why] += 1
 
 
-def _difference(found: Found, before: Answer, after: Answer, subject: str | None) -> Difference:
+def _difference(found: Found, before: Answer, after: Answer, subject: str | None, tolerance: float) -> Difference:
     tenant = found.leaf["subject"]["tenant"]
-    same = before.digests == after.digests
-    return Difference(found.index, found.leaf["id"], tenant, subject, before, after, before.moved(after), same)
+    same, moved, exactly = before.digests == after.digests, before.moved(after), before.moved(after, EXACT)
+    beyond = (moved or 0.0) > tolerance or (exactly or 0.0) > min(tolerance, LEAST)
+    return Difference(found.index, found.leaf["id"], tenant, subject, before, after, moved, same, beyond)
 
 
 def _why_not(found: Found) -> str | None:

@@ -17,6 +17,7 @@ from router.audit.records.record import withheld
 from router.audit.tree.checkpoint import (
     WITNESSED,
     Checkpoint,
+    is_of,
     latest_published,
     latest_witnessed,
     note_checkpoint,
@@ -519,7 +520,7 @@ def _aside(directory: Path, origin: str) -> Iterator[str]:
         for newest in (latest_published, latest_witnessed):
             with suppress(AuditError):
                 note = newest(folder)
-                if note is not None and note_checkpoint(note).origin == origin:
+                if note is not None and is_of(note, origin):
                     yield note
 
 

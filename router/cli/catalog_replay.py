@@ -70,7 +70,8 @@ def replay_command(
 
     Each decision's own text is opened for it, which needs the sealing key and is recorded as a reading. Nothing is dispatched, no language
     model is asked, and a model that is not there yet is trained. Ends with 1 where the very model, calibration and catalog that answered
-    then give other numbers now: beyond the tolerance, or of more than half of 20 and more by more than 0.02.
+    then give other numbers now: beyond the tolerance, of rules and the static tier by more than 0.001, or of more than half of 20 and more
+    by more than 0.02.
     """
     if kind not in (None, "decision"):
         raise click.UsageError("Only decisions can be replayed.")
@@ -97,10 +98,8 @@ def _replayed(source: Sources, asked: Query, workspace: Workspace, tolerance: fl
         source.trail(personal=True) as trail,
         noted(source.state, "replay", trail.told(asked), personal=True) as reading,
     ):
-        decisions = trail.find(asked, newest=False)
-        found = asyncio.run(replay(decisions, classifier, workspace.digests.catalog, tolerance=tolerance, names=names))
-        reading.rows = found.compared
-    return found
+        decisions = reading.counting(trail.find(asked, newest=False))
+        return asyncio.run(replay(decisions, classifier, workspace.digests.catalog, tolerance=tolerance, names=names))
 
 
 def described(found: Replay) -> dict[str, Any]:

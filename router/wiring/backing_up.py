@@ -72,7 +72,7 @@ def back_up_records(state: State, to: Target, say: Say) -> None:
         for file in sorted((state.folder / BEFORE).glob(f"*/{LEDGER_FILE}")):
             kept = f"{BEFORE}/{file.parent.name}"
             count += 1 + _take_folder(file.parent / CHECKPOINTS, f"{kept}/{CHECKPOINTS}", to)
-            to.take(f"{kept}/{LEDGER_FILE}", partial(copied, file))
+            to.take(f"{kept}/{LEDGER_FILE}", partial(copied, file, mark=marked))
         for name in FILES:
             if (state.folder / name).is_file():
                 say(f"{name}: {to.take(name, partial(copied, state.folder / name)):,} bytes")
@@ -155,7 +155,11 @@ def in_folder(folder: Path) -> Iterator[Target]:
 @contextmanager
 def as_tar(stream: IO[bytes], state: Path) -> Iterator[Target]:
     """A tar archive, one file after the other; each lies in the state folder while it is made. Raises AuditError."""
-    with said(), alone(state / STREAMED) as draft, tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+    with (
+        said(),
+        alone(state / STREAMED, shared=True) as draft,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
         yield _Tar(archive, draft)
 
 

@@ -44,7 +44,8 @@ class Left:
 @dataclass(slots=True)
 class CarriedOver:
     """What the new ledger's first records say, and what could not be said. `destroyed` keys had come back. `keys` says
-    why the keys' store was not looked at; empty where it was."""
+    why the keys' store was not looked at; empty where it was. `beside_unread`: events that were decided, and deliveries that wait,
+    could not be read, and are not in the new ledger."""
 
     entries: list[Entry]
     erasures: int = 0
@@ -55,6 +56,7 @@ class CarriedOver:
     missing: Ranges = field(default_factory=list)
     malformed: int = 0
     keys: str = ""
+    beside_unread: bool = False
 
 
 def left_by(reader: LedgerReader, copies: Sequence[LedgerReader], known: int) -> Left:
@@ -214,6 +216,8 @@ def said(carried: CarriedOver) -> Iterator[str]:
     """One sentence for each thing that somebody has to know."""
     of_keys = f" and {carried.from_keys} that only the subjects' keys tell of" if carried.from_keys else ""
     yield f"Carried over: {carried.erasures} erasures{of_keys}, {carried.holds} legal holds."
+    if carried.beside_unread:
+        yield "What lay beside its records could not be read: deliveries that waited are not made, and events may be decided once more."
     if carried.destroyed:
         yield f"{carried.destroyed} keys that were erased had come back with an old copy of the keys; they are destroyed again."
     if carried.keys:

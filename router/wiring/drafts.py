@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
 
+from router.durable import given
 from router.errors import AuditError
 
 STREAMED = ".backup.part"
@@ -32,9 +33,12 @@ def clear_broken_off(state: Path) -> None:
 
 
 @contextmanager
-def alone(draft: Path) -> Iterator[Path]:
-    """A private folder, empty, for who has its lock. What somebody who was killed left in it goes; nothing is left of a failure."""
+def alone(draft: Path, *, shared: bool = False) -> Iterator[Path]:
+    """A private folder, empty, for who has its lock. What somebody who was killed left in it goes; nothing is left of a failure. One that
+    is `shared` belongs to whom the folder around it belongs to, who looks at it at each start."""
     draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if shared:
+        given(draft)
     handle = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

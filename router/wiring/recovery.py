@@ -19,10 +19,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from adapters.sqlite import connection
 from adapters.sqlite.deliveries import carry_over
@@ -37,6 +39,8 @@ from router.audit.tree.checkpoint import (
     WITNESSED,
     Checkpoint,
     NoteSigner,
+    every_note,
+    is_of,
     latest_published,
     latest_witnessed,
     note_checkpoint,
@@ -59,13 +63,14 @@ BEHIND, COVERED, DIFFERS = "behind", "covered", "differs"
 @dataclass(frozen=True, slots=True)
 class Predecessor:
     """`note` is the checkpoint that it was held against; `relation` says how: it is `behind` it, is `covered` by it in that its records are
-    those of the checkpoint, or `differs`. Empty where no checkpoint is known."""
+    those of the checkpoint, or `differs`. Empty where no checkpoint is known. `copied` says of a backup's copy when it was made."""
 
     origin: str
     size: int
     root: bytes
     note: str
     relation: str
+    copied: str = ""
 
     @property
     def name(self) -> str:
@@ -73,7 +78,7 @@ class Predecessor:
 
     def details(self, reason: str) -> dict[str, Any]:
         said = {"origin": self.origin, "size": self.size, "root": self.root.hex(), "checkpoint": self.note, "relation": self.relation}
-        return {"reason": reason, "predecessor": said}
+        return {"reason": reason, "predecessor": {**said, **({"copied": self.copied} if self.copied else {})}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def recover(
     AuditError."""
     with _alone(place.ledger):  # 1
         with closing(SqliteReader(place.ledger, Stored)) as reader:
-            before = _predecessor(reader, place.checkpoints, outside, signer, reason)  # 2
+            before = replace(_predecessor(reader, place.checkpoints, outside, signer, reason), copied=reader.copied())  # 2
             carried = around.left(reader, before)
         try:
             return before, _succeed(place, signer, before, reason, carried), carried
@@ -175,9 +180,7 @@ def recover_shared(
 
 
 def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner, reason: str) -> Predecessor:
-    if reader.origin() == signer.name:
-        message = f"The ledger is already that of {signer.name}; give the new one another name ('audit.origin')."
-        raise AuditError(message, "audit_origin_unchanged")
+    _refuse_name(reader, checkpoints, signer.name)
     size, root = reader.last_commit()
     if outside is None:
         note = _newest(*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint())
@@ -188,16 +191,38 @@ def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, s
     return Predecessor(reader.origin(), size, root, note, relation)
 
 
+def _refuse_name(reader: LedgerReader, checkpoints: Path, name: str) -> None:
+    """One that was signed under before would have two histories, and its own checkpoints would keep it from starting."""
+    if reader.origin() == name:
+        message = f"The ledger is already that of {name}; give the new one another name ('audit.origin')."
+        raise AuditError(message, "audit_origin_unchanged")
+    if name == _before(reader) or any(is_of(note, name) for folder in put_aside(checkpoints) for note in every_note(folder)):
+        message = f"A ledger before this one was that of {name}; give the new one a name that no other had ('audit.origin')."
+        raise AuditError(message, "audit_origin_unchanged")
+
+
+def _before(reader: LedgerReader) -> str | None:
+    """The ledger after which this one was begun, as its first record says."""
+    try:
+        first = next(reader.records(0, 1), None)
+        return None if first is None else str(orjson.loads(first.leaf)["details"]["predecessor"]["origin"])
+    except (AuditError, orjson.JSONDecodeError, LookupError, TypeError):
+        return None
+
+
 def _newest(*notes: str | None) -> str:
     return max((note for note in notes if note is not None), key=lambda each: note_checkpoint(each).size, default="")
 
 
 def _here(reader: LedgerReader, checkpoints: Path) -> Iterator[str]:
     """Of this ledger on this machine, beside one from elsewhere that may be older; what cannot be read is none."""
-    origin = reader.origin()
-    with suppress(AuditError):
-        for note in chain([reader.latest_checkpoint()], _kept_notes(checkpoints, origin)):
-            if note is not None and note_checkpoint(note).origin == origin:
+    origin, folders = reader.origin(), (checkpoints, *put_aside(checkpoints))
+    asked: list[Callable[[], str | None]] = [reader.latest_checkpoint]
+    asked += [partial(newest, folder) for folder in folders for newest in (latest_published, latest_witnessed)]
+    for ask in asked:
+        with suppress(AuditError):
+            note = ask()
+            if note is not None and is_of(note, origin):
                 yield note
 
 
@@ -206,9 +231,7 @@ def _kept_notes(checkpoints: Path, origin: str) -> Iterator[str | None]:
     yield latest_published(checkpoints)
     yield latest_witnessed(checkpoints)
     for folder in put_aside(checkpoints):
-        for note in (latest_published(folder), latest_witnessed(folder)):
-            if note is not None and note_checkpoint(note).origin == origin:
-                yield note
+        yield from (note for note in (latest_published(folder), latest_witnessed(folder)) if note is not None and is_of(note, origin))
 
 
 def _refuse_another(reader: LedgerReader, checkpoint: Checkpoint) -> None:
@@ -226,7 +249,7 @@ def _relation(reader: LedgerReader, size: int, checkpoint: Checkpoint) -> str:
 def _succeed(place: Place, signer: NoteSigner, before: Predecessor, reason: str, carried: CarriedOver) -> Path:
     aside = place.state / f"{LEDGER_FILE}.new"
     checkpoint, note = _begun(aside, signer, before, reason, carried)  # 3
-    carry_over(place.ledger, aside)
+    carried.beside_unread = not carry_over(place.ledger, aside)
     _whole(aside)  # its write-ahead log does not come along
     kept = place.state / PREDECESSORS / before.name
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -23,7 +23,7 @@ from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import WITNESSED, NoteSigner, latest_published, note_checkpoint
 from router.errors import AuditError
 from router.ports import Arrival, Delivery, Due
-from router.wiring import recovery
+from router.wiring import carrying, recovery
 from router.wiring.recovery import PREDECESSORS, Place, recover
 from tests.unit.audit.ledgers import SIGNER, entries, reader, records_of, rehash, replace_records, run, verified, written
 
@@ -106,6 +106,16 @@ def test_what_cannot_be_read_of_this_machine_does_not_stand_in_the_way_of_a_chec
     assert (before.note, before.relation) == (outside, "behind")
 
 
+def test_what_cannot_be_read_of_this_machine_does_not_hide_what_can(tmp_path: Path) -> None:
+    """Beside a damaged file lies what witnesses confirmed."""
+    older = written(tmp_path, entries(10))
+    newer = restored(tmp_path)
+    (tmp_path / "checkpoints" / WITNESSED).write_text(newer)
+    (tmp_path / "checkpoints" / f"{99:016d}.checkpoint").write_bytes(b"\xff")
+    before, _, _ = recover(place(tmp_path), NEXT, "restored", older)
+    assert (before.note, before.relation) == (newer, "behind")
+
+
 def test_a_whole_predecessor_is_called_covered_and_an_altered_one_different(tmp_path: Path) -> None:
     """A lost key is no reason to think less of the records; altered records are."""
     outside = written(tmp_path / "whole", entries(20))
@@ -159,6 +169,18 @@ def test_deliveries_of_an_earlier_format_go_over(tmp_path: Path) -> None:
     store.open(NEXT.name)
     assert [each.delivery for each in store.waiting(0, 9, None)] == [waiting]
     store.close()
+
+
+def test_what_lies_beside_the_records_and_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """It was acknowledged, and is lost. Where the format is of before there was any, nothing is."""
+    waits(tmp_path / "damaged", 8)
+    run(tmp_path / "damaged", "DROP TABLE deliveries")
+    carried = recover(place(tmp_path / "damaged"), NEXT, "damaged")[2]
+    assert "deliveries that waited are not made" in " ".join(carrying.said(carried))
+    waits(tmp_path / "first", 8)
+    run(tmp_path / "first", "DROP TABLE deliveries", "DROP TABLE arrivals")
+    carried = recover(place(tmp_path / "first"), NEXT, "restored")[2]
+    assert "deliveries" not in " ".join(carrying.said(carried))
 
 
 def waits(folder: Path, size: int) -> Delivery:
@@ -226,6 +248,23 @@ def test_the_same_name_again_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AuditError) as refused:
         recover(place(tmp_path), SIGNER, "restored")
     assert refused.value.code == "audit_origin_unchanged"
+
+
+def test_a_name_that_a_ledger_before_had_is_refused(tmp_path: Path) -> None:
+    """It would be signed under a second time, and its own checkpoints would keep it from starting. The first record tells, and what was put
+    aside does of those before."""
+    written(tmp_path, entries(20))
+    recover(place(tmp_path), NEXT, "restored")
+    third = NoteSigner("ledger.test/3", Ed25519PrivateKey.from_private_bytes(bytes(31) + b"3"))
+    for known in ("both", "put aside", "first record"):
+        if known == "put aside":
+            recover(place(tmp_path), third, "restored")
+        if known == "first record":
+            shutil.rmtree(tmp_path / "checkpoints")
+        with pytest.raises(AuditError) as refused:
+            recover(place(tmp_path), NEXT if known == "first record" else SIGNER, "restored")
+        assert (refused.value.code, "before this one" in str(refused.value)) == ("audit_origin_unchanged", True), known
+    assert reader(tmp_path).origin() == third.name
 
 
 def test_a_checkpoint_of_another_ledger_is_refused_and_nothing_changes(tmp_path: Path) -> None:

@@ -24,14 +24,27 @@ Claims = tuple[Standing, list[Fault]]
 GONE, SAID = 1, 2
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A personal part, or the key with this id, that no signed record among those that are verified says to be gone."""
+
+    fault: Fault
+    key_id: str = ""
+
+    def excused(self, standing: Standing) -> bool:
+        return standing.gone(self.key_id) if self.key_id else standing.pruned(self.fault.index) is not None
+
+
 @dataclass(slots=True)
 class Account:
-    """`pruned` counts the personal parts that are gone as they are said to be."""
+    """`pruned` counts the personal parts that are gone as they are said to be, `missing` are the others that are; both once `faults` was
+    asked."""
 
     absent: array[int] = field(default_factory=lambda: array("Q"))
     unkeyed: dict[str, int] = field(default_factory=dict)
     orders: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     pruned: int = 0
+    missing: list[Missing] = field(default_factory=list)
     afterwards: Afterwards = field(default_factory=Afterwards)
 
     def add(self, chunk: Chunk) -> None:
@@ -43,7 +56,8 @@ class Account:
         self.afterwards.add(chunk)
 
     def faults(self, signed: int, size: int, records: Records) -> list[Fault]:
-        """`signed` records are covered by a checkpoint. One byte a record tells what of it is gone and what is said to be."""
+        """`signed` records are covered by a checkpoint. What is `missing` is not among the faults. One byte a record tells what of it is
+        gone and what is said to be."""
         standing, faults = self._standing(signed)
         faults.extend(self._broken_holds(signed, records))
         faults.extend(self.afterwards.faults(signed))
@@ -54,17 +68,22 @@ class Account:
         for index in self.absent:
             marks[index] |= GONE
         self.pruned = marks.count(GONE | SAID)
-        faults.extend(Fault(index, "sealed_missing", f"The personal part of record {index} is missing.") for index in _all(marks, GONE))
+        self.missing = [
+            Missing(Fault(index, "sealed_missing", f"The personal part of record {index} is missing.")) for index in _all(marks, GONE)
+        ]
         for index in _all(marks, SAID):
             message = f"Record {standing.pruned(index)} says that the personal part of record {index} was removed, and it was not."
             faults.append(Fault(index, "pruned_present", message))
         return faults
 
+    def keys_missing(self, signed: int) -> list[Missing]:
+        standing, _ = self._standing(signed)
+        gone = [(index, key_id) for key_id, index in self.unkeyed.items() if not standing.gone(key_id)]
+        said = "is gone, and no signed record says that it was erased."
+        return [Missing(Fault(index, "key_missing", f"The key of record {index} {said}"), key_id) for index, key_id in gone]
+
     def key_faults(self, signed: int, key: KeyLookup) -> Iterator[Fault]:
         standing, _ = self._standing(signed)
-        for key_id, index in self.unkeyed.items():
-            if key_id not in standing.ordered and key_id not in standing.erased:
-                yield Fault(index, "key_missing", f"The key of record {index} is gone, and no signed record says that it was erased.")
         for key_id, index in standing.erased.items():
             if _is_there(key, key_id):
                 yield Fault(index, "erased_present", f"Record {index} says that a key was destroyed which is still there.")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+from router.audit.checking.above import wrong_runs
 from router.audit.governance.standing import EVENTS, There, there_again
 from router.audit.journal import PASSING
 from router.audit.keys.succession import Rotation, rotation
@@ -37,11 +38,13 @@ class Fault:
 @dataclass(frozen=True, slots=True)
 class Predecessor:
     """What a ledger's first record says of the one that it was begun after. `relation` is how its `size` records were to the last
-    checkpoint that was known of it: `behind`, `covered`, `differs`, or empty where none was."""
+    checkpoint that was known of it: `behind`, `covered`, `differs`, or empty where none was. `copied` is when it was copied, of a backup's
+    copy."""
 
     origin: str
     size: int
     relation: str
+    copied: str = ""
 
 
 @dataclass(slots=True)
@@ -93,7 +96,14 @@ def _checked(reader: LedgerReader, start: int, end: int, keys: KeyLookup | None)
     if expected != end and not any(fault.kind == "file_damaged" for fault in chunk.faults):
         chunk.faults.append(Fault(expected, "record_missing", f"Record {expected} is missing."))
     chunk.hashes = b"".join(hashes)
+    if not chunk.faults:  # else the records themselves are not those that it was made of
+        chunk.faults.extend(node_fault(*wrong) for wrong in wrong_runs(reader, start, hashes))
     return chunk
+
+
+def node_fault(start: int, end: int) -> Fault:
+    message = f"The hash that is stored over records {start} to {end - 1} is not theirs: proofs that are made with it do not verify."
+    return Fault(start, "node_altered", message, end)
 
 
 def _readable(reader: LedgerReader, chunk: Chunk, start: int, end: int) -> Iterator[Stored]:
@@ -125,6 +135,9 @@ def _check_record(chunk: Chunk, stored: Stored, keys: KeyLookup | None) -> None:
         chunk.sections.append(section)
     if (digest := leaf.get("sealed")) is not None or stored.sealed:
         _check_sealed(chunk, stored, leaf, digest, keys)
+    elif stored.key_id:
+        message = f"Beside record {stored.index}, which has no personal part, stands the id of a key, as if it were about somebody."
+        chunk.faults.append(Fault(stored.index, "sealed_altered", message))
 
 
 def _predecessor(leaf: dict[str, Any]) -> Predecessor | None:
@@ -132,8 +145,8 @@ def _predecessor(leaf: dict[str, Any]) -> Predecessor | None:
         return None
     try:
         said = leaf["details"]["predecessor"]
-        return Predecessor(str(said["origin"]), int(said["size"]), str(said["relation"]))
-    except (LookupError, TypeError, ValueError):
+        return Predecessor(str(said["origin"]), int(said["size"]), str(said["relation"]), str(said.get("copied", "")))
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
 
 

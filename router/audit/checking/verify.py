@@ -3,9 +3,10 @@
 1. Every record: in place, canonical, of a known schema, as its stored leaf hash says, its sealed part as its leaf says (`chunk`).
 2. The tree over what the records really are: held against the last commit, every checkpoint in the file and the one from outside.
 3. What is missing must be said to be: a personal part by a record that it was pruned, a key by one that it was erased, each of them
-   under a signed checkpoint; and what is said to be gone must be (`accounting`).
+   under a signed checkpoint; and what is said to be gone must be (`accounting`). What goes meanwhile may be said later (`meanwhile`).
 4. The index of keys that was signed is theirs (`sections`).
-5. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+5. The hashes that are stored above the leaves are theirs (`above`).
+6. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
 
 Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
 relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
@@ -20,8 +21,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 
+from router.audit.checking.above import wrong_above
 from router.audit.checking.accounting import Account
-from router.audit.checking.chunk import Chunk, Fault, OpenKeys, OpenReader, Predecessor, check_chunk
+from router.audit.checking.chunk import Chunk, Fault, OpenKeys, OpenReader, Predecessor, check_chunk, node_fault
+from router.audit.checking.meanwhile import Later, unexcused
 from router.audit.checking.sections import check_sections, together
 from router.audit.checking.witnessed import Confirmed, confirmed, cosigned_by_anybody
 from router.audit.keys.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
@@ -79,14 +82,14 @@ class Report:
 class Plan:
     """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too; `more_keys` are
     others of the same ledger that are trusted as well. Each leads to those that it handed over to, and to those that handed over to it.
-    `beside` is the newest note in the directory of checkpoints: worth no more than those in the file, but it does not come back with a
-    backup of it."""
+    `beside` are the notes in the directory of checkpoints: worth no more than those in the file, but they do not come back with a backup
+    of it, and may lie where nobody can change them."""
 
     open_reader: OpenReader
     verifier: str | None = None
     outside: str | None = None
     open_keys: OpenKeys | None = None
-    beside: str | None = None
+    beside: Callable[[], Iterable[str]] = tuple
     processes: int | None = None
     progress: Progress | None = None
     more_keys: tuple[str, ...] = ()
@@ -104,7 +107,7 @@ def verify(plan: Plan) -> Report:
     reader = plan.open_reader()
     try:
         # Before the last commit, which then covers them all, though the ledger may be growing.
-        notes = [*reader.checkpoints(), *([plan.beside] if plan.beside else [])]
+        notes = _notes(reader, plan)
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
         if (damage := reader.damage()) is not None:
@@ -113,16 +116,18 @@ def verify(plan: Plan) -> Report:
         notes = _legible(report, notes)
         claims = [note_checkpoint(note) for note in notes]
         account = Account()
-        roots = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
+        roots, tree = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
             _check_commit(report, reader, root)
+        if report.ok:
+            report.faults.extend(node_fault(*wrong) for wrong in wrong_above(reader, report.size))
         keys = _keys(report, plan, notes)
         _check_claims(report, roots, _claims(report, notes, keys))
         if keys is not None and plan.outside is not None:
             keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
-        _check_account(plan, report, account, reader)
+        _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes))
         if report.ok:  # what it says of records that are altered themselves is of no interest
             report.faults.extend(_index_faults(plan, report))
         _check_witnessed(report, plan, notes)
@@ -131,6 +136,13 @@ def verify(plan: Plan) -> Report:
         return report
     finally:
         reader.close()
+
+
+def _notes(reader: LedgerReader, plan: Plan) -> list[str]:
+    """Those in the file, and those beside it that say something else."""
+    notes = dict.fromkeys(reader.checkpoints())
+    notes.update((note, None) for note in plan.beside())
+    return list(notes)
 
 
 def _legible(report: Report, notes: Iterable[str]) -> list[str]:
@@ -154,6 +166,27 @@ def _keys(report: Report, plan: Plan, notes: Sequence[str]) -> Succession | None
     return keys
 
 
+def _later(
+    report: Report, plan: Plan, reader: LedgerReader, account: Account, tree: CompactRange | None, notes: Sequence[str]
+) -> Later | None:
+    if tree is None:
+        return None
+    signed = _signed_up_to(report)
+    pending = [order for order in account.orders if order[0] >= signed]
+    return Later(reader, tree, lambda note, since: _signed(report, plan, [*notes, note], note, since), signed, pending)
+
+
+def _signed_up_to(report: Report) -> int:
+    return max([*report.held_against, report.outside or 0], default=0)
+
+
+def _signed(report: Report, plan: Plan, notes: Sequence[str], note: str, since: Sequence[Rotation]) -> Checkpoint:
+    """A checkpoint that was signed meanwhile, over records that are not verified here but for what they excuse. Raises AuditError."""
+    if not plan.trusted:
+        return note_checkpoint(note)
+    return Succession(plan.trusted, [*report.rotations, *since], notes).check(note)
+
+
 def _claims(report: Report, notes: Sequence[str], keys: Succession | None) -> list[Checkpoint]:
     """The checkpoints in the file that are signed as they have to be. One that is not is a fault."""
     claims, told = list[Checkpoint](), set[str]()
@@ -175,8 +208,9 @@ def _note_fault(report: Report, error: AuditError) -> Fault:
     return Fault(report.size, "checkpoint_invalid", f"A checkpoint in the ledger or beside it: {error}")
 
 
-def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account) -> dict[int, bytes]:
-    """Checks every record and returns the roots of the recomputed tree at the given sizes, as far as records go without a hole."""
+def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account) -> tuple[dict[int, bytes], CompactRange | None]:
+    """Checks every record and returns the roots of the recomputed tree at the given sizes, as far as records go without a hole; and the
+    tree, where there is none."""
     tree, roots, whole = CompactRange(), dict[int, bytes](), True
     for chunk in _chunks(plan, report.size):
         report.faults.extend(chunk.faults)
@@ -192,7 +226,7 @@ def _check_records(plan: Plan, report: Report, sizes: set[int], account: Account
         if plan.progress is not None:
             plan.progress(chunk.start, report.size)
     report.root = roots[tree.size] = tree.root()
-    return roots
+    return roots, tree if whole else None
 
 
 def _grow(tree: CompactRange, hashes: bytes, sizes: set[int], roots: dict[int, bytes]) -> None:
@@ -224,17 +258,21 @@ def _index_faults(plan: Plan, report: Report) -> Iterator[Fault]:
         yield from chain.from_iterable(pool.map(check_sections, [plan.open_reader] * len(work), work))
 
 
-def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader) -> None:
-    signed = max([*report.held_against, report.outside or 0], default=0)
+def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader, later: Later | None) -> None:
+    signed = _signed_up_to(report)
     damaged = any(fault.kind == "file_damaged" for fault in report.faults)
     report.faults.extend(account.faults(signed, report.size, (lambda start, end: iter(())) if damaged else reader.records))
-    report.pruned = account.pruned
+    missing = list(account.missing)
     if plan.open_keys is not None:
         keys = plan.open_keys()
         try:
+            missing += account.keys_missing(signed)
             report.faults.extend(account.key_faults(signed, keys.key))
         finally:
             keys.close()
+    left = unexcused(missing, later) if missing and later is not None else missing
+    report.pruned = account.pruned + sum(not each.key_id for each in missing) - sum(not each.key_id for each in left)
+    report.faults.extend(each.fault for each in left)
 
 
 def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
@@ -352,6 +390,8 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
     if report.predecessor is not None:
         before = report.predecessor
         said.append(f"This ledger begins after {before.origin} of {before.size} records, which is verified apart from it.")
+        if before.copied:
+            said.append(f"That was a backup's copy of {before.copied}: what was recorded there later is lost, and nothing says how much.")
     if report.witnessed and report.witnessed[-1].size < covered:
         said.append(f"Records {report.witnessed[-1].size} to {covered - 1} are under checkpoints that too few witnesses cosigned.")
     if report.witnessed and plan.policy is not None and plan.policy.splits:

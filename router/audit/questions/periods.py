@@ -14,6 +14,7 @@ _PARTS = {
     " and reason <> 'llm_confidence_too_low' and reason <> 'llm_not_allowed')",
     "signals": "kind = 'decision' and unknown is not null",
     "policy": "kind = 'decision' and reason in ('policy_undefined', 'policy_error', 'policy_late', 'policy_malformed',"
+    " 'policy_unavailable', 'policy_unauthorized', 'policy_circuit_open', 'policy_stale',"
     " 'policy_rate_limit_unavailable', 'obligation_unknown', 'obligation_failed', 'mirror_unknown', 'route_unknown')",
     "limits": "kind = 'decision' and reason = 'limits_unavailable'",
     "upstream": "kind = 'outcome' and result = 'failed'",

@@ -18,6 +18,7 @@ from router.audit.questions.segments import NULL
 from router.audit.questions.stats import Distribution, Grouping, Statistics, distribution, statistics
 from router.audit.records.record import open_personal
 from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
+from router.audit.tree.merkle import leaf_hash, verify_inclusion
 from router.audit.tree.proof import prove_inclusion
 from router.errors import AuditError
 from router.ports import Entry
@@ -75,8 +76,9 @@ def by_default(query: Query) -> Query:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`columns` are the index's view (an outcome has its decision's intent and so on). `personal` are the opened fields; without a
-    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `pruned`, `missing`, `unreadable`, or `none` where
-    there are none. `gone_by` is the index of the record that says by whose order they were erased or pruned."""
+    key they are None and `sealed` says why: `sealed` (not asked to open), `erased`, `pruned`, `missing`, `unreadable` (also where the key
+    is not there, and no record says that it was erased), or `none` where there are none. `gone_by` is the index of the record that says by
+    whose order they were erased or pruned."""
 
     index: int
     leaf: dict[str, Any]
@@ -167,7 +169,7 @@ class Trail:
 
     def show(self, identifier: str) -> list[Proven]:
         """The whole story of a decision, a trace or a request, by its id, in the order it was written. Raises AuditError
-        `decision_unknown`."""
+        `decision_unknown`, and `audit_tree_broken` where one is not what the latest checkpoint was signed for."""
         called = Some(tuple(Compare(name, "=", identifier) for name in ("decision_id", "trace_id", "request_id")))
         story = list(self.find(Query(where=called), newest=False))
         if not story:
@@ -212,17 +214,29 @@ class Trail:
             return "sealed", None
         key = self._keys(stored.key_id)
         if key is None:
-            return "erased", None
+            return "erased" if self._ordered_gone(stored.key_id) else "unreadable", None
         try:
             return "opened", open_personal(Entry(stored.leaf, stored.sealed, stored.key_id), key)
         except AuditError:
             return "unreadable", None
 
+    def _ordered_gone(self, key_id: str) -> bool:
+        """A key may be gone for other reasons: an older copy of the keys has none of somebody who came later. It goes after its order is on
+        record, which may be since the page was begun."""
+        if not self._standing.gone(key_id):
+            catch_up(self._reader, self._index)
+            follow(self._reader, self._index, self._standing, tolerant=True)
+        return self._standing.gone(key_id)
+
     def _proven(self, found: Found, note: str | None) -> Proven:
         checkpoint: Checkpoint | None = note_checkpoint(note) if note else None
         if checkpoint is None or found.index >= checkpoint.size:
             return Proven(found, None, [])
-        return Proven(found, note, prove_inclusion(self._reader, found.index, checkpoint.size))
+        proof = prove_inclusion(self._reader, found.index, checkpoint.size)
+        if not verify_inclusion(leaf_hash(self._stored(found.index).leaf), found.index, checkpoint.size, proof, checkpoint.root):
+            message = f"Record {found.index} does not lead to the root that the checkpoint was signed for; run a verification."
+            raise AuditError(message, "audit_tree_broken")
+        return Proven(found, note, proof)
 
 
 def _plain(value: int, words: Sequence[Any] | None) -> Any:

@@ -21,7 +21,7 @@ import orjson
 from router.audit.questions.columns import COLUMNS, LEVELS, MILLIONTHS, NS, RECORD, Kind
 from router.audit.questions.conditions import Among, Compare, Condition, Every, Like, Null, Some, Test, Value
 from router.audit.records.canonical import is_slug, timestamp
-from router.durable import sync_folder
+from router.durable import given, sync_folder
 from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")
@@ -120,13 +120,13 @@ def leave_note(folder: Path, reader: str, reading: Reading) -> None:
     try:
         if not folder.exists():
             folder.mkdir(mode=0o700)
-            _given(folder)
+            given(folder)
         beside = place.with_suffix(".new")
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(orjson.dumps({"reader": reader, **asdict(reading)}))
             file.flush()
             os.fsync(file.fileno())
-        _given(beside)
+        given(beside)
         beside.rename(place)
         sync_folder(folder)
     except OSError as error:
@@ -158,10 +158,3 @@ def _note(found: Mapping[str, Any]) -> tuple[str, Reading]:
     if _READER.fullmatch(found["reader"]) is None:
         raise ValueError("not an account")
     return found["reader"], replace(reading, opened=bool(reading.opened), noted=reading.noted[:30])
-
-
-def _given(path: Path) -> None:
-    """What the machine's administrator leaves belongs to whom the folder around it belongs to, who must be able to read it."""
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)

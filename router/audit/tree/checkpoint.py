@@ -6,6 +6,7 @@ import binascii
 import os
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -187,6 +188,23 @@ def latest_witnessed(directory: Path) -> str | None:
 def put_aside(directory: Path) -> list[Path]:
     """The folders in which checkpoints were put aside for a ledger after theirs, which may not have come about."""
     return sorted(each for each in directory.glob("*/") if _ASIDE.fullmatch(each.name))
+
+
+def every_note(directory: Path) -> Iterator[str]:
+    """All that were published there, smallest tree first, and the witnessed one; one that is no text is an empty one. Raises OSError."""
+    for file in (*sorted(directory.glob("*.checkpoint")), *directory.glob(WITNESSED)):
+        try:
+            yield _kept(file)
+        except AuditError:
+            yield ""
+
+
+def is_of(note: str, origin: str) -> bool:
+    """Whether it says so; what is no note is of nobody."""
+    try:
+        return note_checkpoint(note).origin == origin
+    except AuditError:
+        return False
 
 
 def _kept(file: Path) -> str:

@@ -24,7 +24,7 @@ def subtrees(source: NodeSource) -> Subtree:
         below = level % STRIDE
         if below:
             start, end = index << below, (index + 1) << below
-            return _folded(stored_hashes(source, level - below, start, end))
+            return folded(stored_hashes(source, level - below, start, end))
         return stored_hashes(source, level, index, index + 1)[0]
 
     return subtree
@@ -55,7 +55,8 @@ def stored_hashes(source: NodeSource, level: int, start: int, end: int) -> list[
     return found
 
 
-def _folded(hashes: list[bytes]) -> bytes:
+def folded(hashes: list[bytes]) -> bytes:
+    """The hash of the complete subtree over these, as many as a power of two."""
     while len(hashes) > 1:
         hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
     return hashes[0]

@@ -170,7 +170,7 @@ def _verified(
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
         told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
-        plan = Plan(place.open_reader, verifier, outside, open_keys, place.newest_checkpoint(), processes, told, more, policy)
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.kept_checkpoints, processes, told, more, policy)
         return verify(plan)
 
 

@@ -6,10 +6,11 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -17,14 +18,21 @@ from router.audit.questions.reading import FOLDER, Reading, leave_note, new_read
 from router.audit.records.canonical import timestamp
 from router.errors import AuditError
 
+T = TypeVar("T")
 LOCK_FILE, LOCKS = "ledger.sqlite.lock", Path("/proc/locks")
 
 
 @dataclass(slots=True)
 class Read:
-    """Counts what was shown."""
+    """Counts what was shown, or opened."""
 
     rows: int = 0
+
+    def counting(self, rows: Iterable[T]) -> Iterator[T]:
+        """Each as it is handed out, so that what was read before a failure counts."""
+        for row in rows:
+            self.rows += 1
+            yield row
 
 
 @contextmanager

@@ -59,6 +59,10 @@ def recover_command(checkpoint: Path | None, copies: tuple[Path, ...], reason: s
         kept = f"the schema {schema}"
     click.echo(f"{signer.name} begins, after {before.origin} with {before.size} records, which is kept in {kept}.")
     click.echo(_said(before))
+    if before.copied:
+        click.echo(
+            f"It is a backup's copy of {before.copied}: what was recorded later is not there, and it does not say how much that was."
+        )
     for sentence in said(carried):
         click.echo(sentence)
 

@@ -19,7 +19,7 @@ from router.audit.governance.standing import but_destroyed, standing_now
 from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.query import Trail
 from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
-from router.audit.tree.checkpoint import latest_published
+from router.audit.tree.checkpoint import every_note, is_of, put_aside
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
 from router.wiring.ledger_keys import open_sealing_key, verifier_of
@@ -73,12 +73,17 @@ class Sources:
         finally:
             reader.close()
 
-    def newest_checkpoint(self) -> str | None:
-        """In the directory of checkpoints. Raises AuditError when there is one that cannot be read."""
+    def kept_checkpoints(self) -> Iterator[str]:
+        """All in the directory of checkpoints, and of this ledger those that were put aside there; one that is no text is an empty one,
+        which no note is. Raises AuditError where one cannot be read."""
         try:
-            return latest_published(self.checkpoints)
-        except (OSError, UnicodeDecodeError) as error:
-            raise AuditError(f"The newest checkpoint in {self.checkpoints} cannot be read.", "checkpoint_invalid") from error
+            yield from every_note(self.checkpoints)
+            with closing(self.open_reader()) as reader:
+                origin = reader.origin()
+            for folder in put_aside(self.checkpoints):
+                yield from (note for note in every_note(folder) if is_of(note, origin))
+        except OSError as error:
+            raise AuditError(f"A checkpoint in {self.checkpoints} cannot be read: {error.strerror}.", "checkpoint_invalid") from error
 
     @contextmanager
     def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:

@@ -120,8 +120,8 @@ def _replayed(source: Sources, asked: Query, policies: Policies, names: bool, si
         filters, exported = trail.told(asked), "file" if signing is not None else ""
         with noted(source.state, "replay", filters, personal=True, exported=exported) as read:
             records = trail.page(asked, None, 1).complete
-            found = replay((each for each in trail.find(asked, newest=False) if each.index < records), policies, names=names)
-            read.rows = found.compared
+            decisions = (each for each in trail.find(asked, newest=False) if each.index < records)
+            found = replay(read.counting(decisions), policies, names=names)
             if signing is not None:
                 _write(signing, statement(found, policies.digest, Replayed(origin, records, note, filters, time.time_ns())))
     return found

@@ -112,6 +112,22 @@ async def test_another_answer_that_no_number_explains_is_not_reproduced() -> Non
     assert len(made.not_reproduced) == 1
 
 
+async def test_what_is_computed_alike_everywhere_has_to_be_the_same() -> None:
+    """However far off the numbers of an encoder may be."""
+    exact = replace(SURE, tier="static", earlier_tiers=())
+    for confidence, contradictions in ((0.9105, 0), (0.92, 1)):
+        made = await replay([found(exact)], Said(replace(exact, confidence=confidence)), CATALOG, tolerance=0.25)
+        assert len(made.not_reproduced) == contradictions
+
+
+async def test_an_answer_of_another_tier_of_the_model_is_no_contradiction() -> None:
+    """The static tier was switched on or off since; the digests say nothing of that, and no number of one speaks for the other."""
+    static, encoder = replace(SURE, tier="static", earlier_tiers=()), replace(UNSURE, earlier_tiers=())
+    for before, after in ((static, encoder), (replace(SURE, earlier_tiers=()), replace(static, status=Status.UNDETERMINED, intent=None))):
+        made = await replayed(found(before), after)
+        assert (len(made.flips), made.not_reproduced) == (1, [])
+
+
 async def test_another_classifier_may_say_what_it_likes() -> None:
     """Its flips are counted, and nothing has to be reproduced."""
     made = await replayed(found(), replace(UNSURE, confidence=0.1, model_digest="other"))

@@ -99,9 +99,12 @@ def test_nothing_personal_is_in_it_unless_it_is_asked_for(tmp_path: Path, form: 
 
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_what_was_erased_says_so(tmp_path: Path, form: str) -> None:
-    """Where the key is gone there is a word and not a hole."""
-    text, _ = made(tmp_path, form, records(1), keys=lambda _: None)
+    """Where the key is gone there is a word and not a hole; another one where no record says why."""
+    order = system_entry("erasure_ordered", 1, {"key_id": KEY_ID, "reason": "gdpr_art_17"})
+    text, _ = made(tmp_path, form, [*records(1), order], keys=lambda _: None)
     assert "erased" in text
+    (tmp_path / "lost").mkdir()
+    assert "unreadable" in made(tmp_path / "lost", form, records(1), keys=lambda _: None)[0]
     assert not [secret for secret in SECRETS if secret in text]
 
 

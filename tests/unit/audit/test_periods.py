@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from adapters.sqlite.index import SqliteIndex
 from router.audit.questions.periods import Period, periods
 from router.audit.questions.query import Query, Trail
-from router.audit.records.record import outcome_entry, system_entry
-from router.decision import Outcome, Result
+from router.audit.records.record import decision_entry, outcome_entry, system_entry
+from router.decision import Effect, Outcome, Reason, Result, Verdict
 from router.ports import Entry
 from tests.unit.audit.ledgers import reader, written
+from tests.unit.audit.samples import DECISION, KEY, KEY_ID
 
 MINUTE = 60 * 10**9
 
@@ -62,6 +64,21 @@ def test_a_node_that_failed_says_what_for(tmp_path: Path) -> None:
     """It is told from one that somebody stopped, and from one that was killed."""
     with asked(tmp_path, system(1, "started"), system(2, "stopped", failed="config_invalid"), system(7, "started")) as trail:
         assert [one.reasons for one in periods(trail, Query(), 60 * MINUTE)] == [("stopped", "config_invalid")]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("policy_undefined", "policy_error", "policy_late", "policy_malformed"),
+        *("policy_unavailable", "policy_unauthorized", "policy_circuit_open", "policy_stale"),
+    ],
+)
+def test_a_policy_engine_that_gives_no_verdict_is_a_part_that_failed(tmp_path: Path, code: str) -> None:
+    """Be it in the process, or a server that is away or a bundle that nobody confirms: everything is denied meanwhile."""
+    denied = replace(DECISION, verdict=Verdict(Effect.DENY, (Reason(code, ""),)))
+    with asked(tmp_path, decision_entry(denied, b"", KEY_ID, KEY)) as trail:
+        found = [one for one in periods(trail, Query(), MINUTE) if one.part == "policy"]
+        assert [(one.how, one.reasons) for one in found] == [("closed", (code,))]
 
 
 def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:

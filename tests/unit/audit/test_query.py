@@ -171,10 +171,22 @@ def test_personal_fields_open_with_a_key_and_say_why_not_without(folder: Path) -
     assert found.personal["subject"] == "anna.berg@halden.example"
     states = {
         name: next(iter(Trail(opened(folder), index, keys).find(Query(key_id=KEY_ID)))).sealed
-        for name, keys in (("sealed", None), ("erased", {}.get), ("unreadable", {KEY_ID: bytes(32)}.get))
+        for name, keys in (("sealed", None), ("unreadable", {KEY_ID: bytes(32)}.get))
     }
     assert all(name == state for name, state in states.items())
     assert next(iter(Trail(opened(folder), index).find(Query(kind="system")))).sealed == "none"
+    index.close()
+
+
+def test_only_what_a_record_says_to_be_erased_is(folder: Path) -> None:
+    """A key that is not there may have been deleted, or be younger than the copy of the keys. Who asks while it goes knows of the order."""
+    index, asked = SqliteIndex(folder / "index.sqlite"), Query(key_id=KEY_ID, kind="decision")
+    assert next(iter(Trail(opened(folder), index, lambda _: None).find(asked))).sealed == "unreadable"
+
+    def goes(key_id: str) -> None:
+        written(folder, [system_entry("erasure_ordered", 1, {"key_id": key_id, "reason": "gdpr_art_17"})])
+
+    assert next(iter(Trail(opened(folder), index, goes).find(asked))).sealed == "erased"
     index.close()
 
 

@@ -402,6 +402,33 @@ def test_a_file_with_a_broken_page_is_a_fault_and_not_a_crash(tmp_path: Path) ->
     assert "file_damaged" in {fault.kind for fault in report.faults}
 
 
+def test_a_hash_above_the_leaves_that_is_not_theirs_is_found(tmp_path: Path) -> None:
+    """No root is computed from it here, but every proof is made with it."""
+    written(tmp_path, entries(600), batch=200, checkpoint_every=200)
+    assert verified(tmp_path).faults == []
+    run(tmp_path, "UPDATE nodes SET hash = zeroblob(32) WHERE idx = 1")
+    assert [(fault.kind, fault.index, fault.until) for fault in verified(tmp_path).faults] == [("node_altered", 256, 512)]
+    run(tmp_path, "DELETE FROM nodes WHERE idx = 1")
+    assert [(fault.kind, fault.index, fault.until) for fault in verified(tmp_path).faults] == [("node_altered", 256, 512)]
+
+
+@pytest.mark.parametrize("at", [3, COUNT - 1])
+def test_a_hash_that_a_damaged_byte_made_none_is_found_and_keeps_a_node_from_starting(tmp_path: Path, at: int) -> None:
+    """In a sentence."""
+    written(tmp_path, entries(COUNT))
+    run(
+        tmp_path,
+        "CREATE TABLE damaged AS SELECT * FROM leaf_hashes",
+        "DROP TABLE leaf_hashes",
+        "ALTER TABLE damaged RENAME TO leaf_hashes",
+        f"UPDATE leaf_hashes SET hash = NULL WHERE idx = {at}",
+    )
+    assert [(fault.kind, fault.index) for fault in verified(tmp_path).faults] == [("leaf_altered", at)]
+    with pytest.raises(AuditError) as error:
+        Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(SIGNER, tmp_path / "checkpoints")).open()
+    assert error.value.code == "audit_tree_broken"
+
+
 class Growing(SqliteReader):
     """A reader of a ledger that grows, and signs, before every answer."""
 

@@ -26,7 +26,7 @@ from router.audit.keys.files import ensure_sealing_key, ensure_signing_key
 from router.audit.keys.rotation import hand_over, vouched
 from router.audit.records.canonical import canonical
 from router.audit.records.record import system_entry
-from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, split_note
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, every_note, latest_published, split_note
 from router.cli.main import run as lockgate
 from router.wiring import recovery
 from tests.unit.audit.governed import OFFICER, Clock, running
@@ -94,7 +94,7 @@ async def cosigned(ledger: Any, journal: Journal) -> None:
 
 def checked(folder: Path, **named: Any) -> Report:
     keys = partial(SqlitePlace(folder).kept_keys, lambda: bytes(32))
-    plan = {"verifier": SIGNER.verifier, "open_keys": keys, "policy": POLICY, "beside": latest_published(folder / "checkpoints")}
+    plan = {"verifier": SIGNER.verifier, "open_keys": keys, "policy": POLICY, "beside": lambda: every_note(folder / "checkpoints")}
     return verify(Plan(partial(reader, folder), processes=1, **{**plan, **named}))
 
 
@@ -252,7 +252,13 @@ def handed_over_by_the_new_key_alone(folder: Path) -> None:
     run(folder, ("UPDATE checkpoints SET note = ? WHERE note = ?", (f"{text}\n\n{lines.splitlines()[1]}\n", note)))
 
 
+def key_id_without_a_part(folder: Path) -> None:
+    """A record about nobody turns up among somebody's."""
+    run(folder, ("UPDATE records SET key_id = 'somebody' WHERE idx = ?", (place_of(folder, "refused"),)))
+
+
 TAMPERINGS = {
+    key_id_without_a_part: "sealed_altered",
     key_back: "erased_present",
     key_forged: "erased_present",
     key_gone: "key_missing",
@@ -269,5 +275,6 @@ TAMPERINGS = {
 def test_what_lies_beside_the_records_tampered_with_is_found(folder: Path, tamper: Callable[[Path], None]) -> None:
     """Keys, personal parts, checkpoints and cosignatures, each by its finding."""
     tamper(folder)
-    beside = None if tamper not in (key_back, key_forged, key_gone, part_back, part_gone) else latest_published(folder / "checkpoints")
-    assert TAMPERINGS[tamper] in {fault.kind for fault in checked(folder, beside=beside).faults}
+    kept = tamper in (key_back, key_forged, key_gone, part_back, part_gone, key_id_without_a_part)
+    beside = list(every_note(folder / "checkpoints")) if kept else []
+    assert TAMPERINGS[tamper] in {fault.kind for fault in checked(folder, beside=lambda: beside).faults}

@@ -11,7 +11,7 @@ from adapters.sqlite.subject_keys import KeyFile
 from router.audit.keys.files import ensure_sealing_key
 from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.cli.main import run
-from tests.unit.audit.ledgers import SIGNER, written
+from tests.unit.audit.ledgers import SIGNER, records_of, rehash, resign, written
 from tests.unit.audit.ledgers import run as tamper
 from tests.unit.audit.samples import OUTCOME, SUBJECT, numbered
 
@@ -45,17 +45,50 @@ def lockgate(state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return call
 
 
+def cut_off(state: Path, size: int) -> None:
+    """All that came later, and all that the file says of it."""
+    for table, column in (("records", "idx >="), ("leaf_hashes", "idx >="), ("commits", "size >"), ("checkpoints", "size >")):
+        tamper(state, f"DELETE FROM {table} WHERE {column} {size}")
+
+
 def test_verify_holds_the_file_against_the_checkpoints_beside_it(lockgate: Lockgate, state: Path) -> None:
     """A backup that was put back agrees with itself; the newest checkpoint in the directory does not come back with it."""
-    for table, column in (
-        ("records", "idx >= 200"),
-        ("leaf_hashes", "idx >= 200"),
-        ("commits", "size > 200"),
-        ("checkpoints", "size > 200"),
-    ):
-        tamper(state, f"DELETE FROM {table} WHERE {column}")
+    cut_off(state, 200)
     status, output, _ = lockgate("verify", "--json")
     assert (status, lines(output)[0]["faults"][0]["kind"]) == (1, "records_cut")
+
+
+def test_verify_holds_the_file_against_every_checkpoint_of_the_directory(lockgate: Lockgate, state: Path) -> None:
+    """Who has the key can sign newer ones; an older one may lie where nobody can change it."""
+    older = state / "checkpoints" / f"{100:016d}.checkpoint"
+    kept = older.read_text()
+    leaf, _, _ = records_of(state)[11]
+    tamper(state, ("UPDATE records SET leaf = ? WHERE idx = 11", (leaf.replace(b"payment.cancel", b"payment.status"),)))
+    rehash(state)
+    resign(state)
+    assert lockgate("verify")[0] == 0
+    older.write_text(kept)
+    status, output, _ = lockgate("verify", "--json")
+    assert (status, {fault["kind"] for fault in lines(output)[0]["faults"]}) == (1, {"root_wrong"})
+
+
+@pytest.mark.parametrize("where", ["latest.witnessed", f"{241:016d}-{0:016x}/{241:016d}.checkpoint"], ids=["witnessed", "put aside"])
+def test_verify_holds_the_file_against_what_was_witnessed_and_put_aside(lockgate: Lockgate, state: Path, where: str) -> None:
+    """As a start does: who cut the ledger off removed the newer checkpoint, and overlooked that there are more of it."""
+    cut_off(state, 200)
+    newest = state / "checkpoints" / f"{241:016d}.checkpoint"
+    (state / "checkpoints" / where).parent.mkdir(exist_ok=True)
+    newest.rename(state / "checkpoints" / where)
+    (state / "checkpoints" / f"{300:016d}-{0:016x}").mkdir()
+    (state / "checkpoints" / f"{300:016d}-{0:016x}" / f"{300:016d}.checkpoint").write_text("of another ledger, or no note at all")
+    status, output, _ = lockgate("verify", "--json")
+    assert (status, lines(output)[0]["faults"][0]["kind"]) == (1, "records_cut")
+
+
+def test_verify_names_a_checkpoint_of_the_directory_that_is_no_text(lockgate: Lockgate, state: Path) -> None:
+    (state / "checkpoints" / f"{100:016d}.checkpoint").write_bytes(b"\xff")
+    status, output, _ = lockgate("verify", "--json")
+    assert (status, [fault["kind"] for fault in lines(output)[0]["faults"]]) == (1, ["checkpoint_invalid"])
 
 
 def lines(output: str) -> list[dict[str, Any]]:
@@ -135,6 +168,15 @@ def test_show_tells_the_story(lockgate: Lockgate) -> None:
     assert [row["leaf"]["schema"] for row in rows] == ["lockgate.decision.v1", "lockgate.outcome.v1"]
     assert all(row["inclusion"] and row["checkpoint"].startswith("ledger.test\n") for row in rows)
     assert rows[0]["personal"]["text"] == "cancel 4711 for anna"
+
+
+def test_show_proves_what_it_shows(lockgate: Lockgate, state: Path) -> None:
+    """The stored hashes make a proof of what was written, whatever stands in its place now."""
+    leaf, _, _ = records_of(state)[11]
+    tamper(state, ("UPDATE records SET leaf = ? WHERE idx = 11", (leaf.replace(b"payment.cancel", b"payment.status"),)))
+    status, output, error = lockgate("show", numbered(5).id)
+    assert (status, output) == (2, "")
+    assert "Record 11 does not lead to the root that the checkpoint was signed for" in error
 
 
 def test_show_of_an_unknown_decision_is_one_sentence(lockgate: Lockgate) -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from adapters.sqlite import copying
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.place import SqlitePlace
+from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, publish
 from router.cli.main import run
@@ -31,7 +32,7 @@ from router.wiring.backing_up import State, as_tar, back_up_keys, back_up_record
 from router.wiring.drafts import STREAMED
 from router.wiring.recovery import Place, recover
 from router.workspace import parse, read
-from tests.unit.audit.ledgers import SIGNER, entries, verified
+from tests.unit.audit.ledgers import SIGNER, entries, reader, verified
 
 SEALING_KEY = bytes(32)
 
@@ -104,11 +105,48 @@ def test_nobody_goes_on_with_a_copy(state: State, journal: Journal, tmp_path: Pa
     assert error.value.code == "audit_backup_copy"
     later = NoteSigner("ledger.test/2", Ed25519PrivateKey.generate())
     before, kept, _ = recover(Place(tmp_path / "records", tmp_path / "records/checkpoints"), later, "restored")
-    assert (before.size, verified(kept).ok) == (11, True)
+    assert (before.size, before.copied[:2], verified(kept).ok) == (11, "20", True)
     after = Journal(SqliteStore(tmp_path / "records/ledger.sqlite"), Checkpointing(later, tmp_path / "records/checkpoints"))
     after.open()
     after.append(entries(1))
     after.close()
+    report = verify(Plan(lambda: reader(tmp_path / "records"), later.verifier, processes=1))
+    assert (report.ok, [f"copy of {before.copied}" in said for said in report.unproven].count(True)) == (True, 1)
+
+
+def test_nobody_goes_on_with_the_copy_of_a_ledger_before(tmp_path: Path) -> None:
+    """The one after it says where it ended."""
+    folder = tmp_path / "state"
+    first = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints"))
+    first.open()
+    first.append(entries(8))
+    first.close()
+    later = NoteSigner("ledger.test/2", Ed25519PrivateKey.generate())
+    before, _, _ = recover(Place(folder, folder / "checkpoints"), later, "key_lost")
+    copied(State(folder, folder / "checkpoints"), tmp_path / "records")
+    with pytest.raises(AuditError) as error:
+        Journal(SqliteStore(tmp_path / "records/predecessors" / before.name / "ledger.sqlite"), Checkpointing(SIGNER)).open()
+    assert error.value.code == "audit_backup_copy"
+
+
+def made_at(folder: Path) -> list[Any]:
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as file:
+        return file.execute("SELECT value FROM meta WHERE name = 'copied'").fetchall()
+
+
+def test_a_copy_of_a_copy_says_when_the_first_was_made(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was recorded since is in neither."""
+    copied(state, tmp_path / "records")
+    monkeypatch.setattr("time.time_ns", lambda: 2**62)
+    copied(State(tmp_path / "records", tmp_path / "records/checkpoints"), tmp_path / "again")
+    assert made_at(tmp_path / "again") == made_at(tmp_path / "records")
+
+
+def test_a_copy_is_made_where_no_memory_can_be_shared(state: State, tmp_path: Path) -> None:
+    """As on many a share on a network."""
+    (tmp_path / "share" / "ledger.sqlite-shm").mkdir(parents=True)
+    copying.copied(state.folder / "ledger.sqlite", tmp_path / "share" / "ledger.sqlite", copying.marked)
+    assert len(made_at(tmp_path / "share")) == 1
 
 
 def test_keys_are_copied_whole_and_records_are_not(state: State, tmp_path: Path) -> None:
@@ -137,11 +175,12 @@ def test_a_copy_is_of_one_moment_however_much_is_written_meanwhile(
     began, steps = copying._begun, 0
 
     class Written(sqlite3.Connection):
-        def backup(self, target: sqlite3.Connection, *, pages: int) -> None:  # type: ignore[override]  # as it is called
-            def meanwhile(*_: int) -> None:
+        def backup(self, target: sqlite3.Connection, *, pages: int, progress: Any) -> None:  # type: ignore[override]  # as it is called
+            def meanwhile(*told: int) -> None:
                 nonlocal steps
                 steps += 1
                 journal.append(entries(2))
+                progress(*told)
 
             super().backup(target, pages=pages, progress=meanwhile)
 
@@ -234,6 +273,15 @@ async def test_a_start_removes_what_a_killed_backup_left(tmp_path: Path, caplog:
     assert [each.getMessage() for each in caplog.records if "broken off" in each.getMessage()] != []
 
 
+def test_a_stream_that_the_administrator_asks_for_keeps_no_start_out(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose folder it is in can see that it is under way, and take away what is left of it."""
+    given: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda *told: given.append(told))
+    with as_tar(io.BytesIO(), state.folder):
+        assert given == [(state.folder / STREAMED, state.folder.stat().st_uid, state.folder.stat().st_gid)]
+
+
 def test_who_reads_a_stream_no_more_has_no_backup(state: State) -> None:
     """Such as a connection to a pod that was lost."""
 
@@ -317,6 +365,14 @@ def test_a_copy_does_not_fill_the_disk_of_a_node_that_serves(state: State, tmp_p
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=size + copying.ROOM - 1))
     error = refused(state, tmp_path / "records")
     assert (error.code, "nothing was written" in str(error)) == ("audit_disk_full", True)
+
+
+def test_a_copy_is_broken_off_where_others_fill_the_disk_meanwhile(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of what is copied grows for as long as the copy takes."""
+    free = iter([2**40, copying.LEAST - 1])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    error = refused(state, tmp_path / "records")
+    assert (error.code, "broken off" in str(error)) == ("audit_disk_full", True)
 
 
 def test_a_database_that_finds_the_disk_full_says_so(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
