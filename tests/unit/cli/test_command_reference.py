@@ -15,7 +15,8 @@ from router.cli.schema import reference_files
 from tests.unit.docs.pages import ROOT, everything
 
 EVERY = {described.name: described for described in commands(lockgate, "lockgate")}
-FENCED = re.compile(r"^ *```(?:sh|bash|shell|console|text|ini)?\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)  # of any language, for the end of one is the beginning of none
+SHELLS = frozenset({"", "sh", "bash", "shell", "console", "text", "ini"})
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 INLINE = re.compile(r"`(lockgate [a-z][^`]*)`")
 NOT_HERE = re.compile(r"does not exist|No such file")
@@ -26,7 +27,8 @@ def shown(text: str) -> Iterator[list[str]]:
     """The words of each call of Lockgate in a page's code, on a line of its own or in a sentence, up to where the shell goes on."""
     for call in INLINE.findall(FENCED.sub("", text)):
         yield until_the_shell(" ".join(call.split()))
-    for block in [*FENCED.findall(text), *INDENTED.findall(FENCED.sub("", text))]:
+    fenced = [block for language, block in FENCED.findall(text) if language in SHELLS]
+    for block in [*fenced, *INDENTED.findall(FENCED.sub("", text))]:
         for line in block.replace("\\\n", " ").splitlines():
             called = re.match(r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(lockgate .*)", line)
             if called:
