@@ -81,6 +81,13 @@ class Workspace:
     notifiers: Mapping[str, BaseModel] = field(default_factory=dict)
     secrets: Mapping[InVault, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def visible_headers(self) -> frozenset[str]:
+        """Names of the request's header fields that rules, policy and records see."""
+        named = {name for rule in self.catalog.rules for name in rule.match.header} | set(self.config.gateway.forward_headers)
+        canaries = (route.canary for route in self.catalog.routes.values())
+        return frozenset(named | {canary.header for canary in canaries if canary is not None and canary.header is not None})
+
     def path(self, relative: str) -> Path:
         """A path as the configuration writes it."""
         return self.root / relative

@@ -21,6 +21,7 @@ INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBER = re.compile(r"[-+]?(?=[0-9]*[.eE])(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 VARIABLE = re.compile(r"\$(\$)?\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\})?")
+BARE_VARIABLE = re.compile(r"[\[{,:]\s*\$\{")
 # Bidirectional overrides and isolates make a file say something else than what a reviewer sees.
 HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
@@ -198,6 +199,8 @@ def _syntax_fault(file: str, text: str, error: yaml.YAMLError) -> Fault:
     line = lines[index]
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return Fault(file, index + 1, "The line is indented with a tab; YAML wants spaces.")
+    if "flow" in (error.context or "") and BARE_VARIABLE.search(line):
+        return Fault(file, index + 1, "Within braces or brackets ${NAME} has to stand in quotes: YAML takes its braces for its own.")
     begun: Any = error.context_mark
     where = f" ({error.context} that begins on line {begun.line + 1})" if error.context and begun else ""
     return Fault(file, index + 1, f"The file is not valid YAML: {error.problem}{where}.")

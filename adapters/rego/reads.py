@@ -70,6 +70,13 @@ def wanted_texts(modules: Sequence[Module]) -> list[Place]:
     return sorted(texts, key=lambda each: (each.file, each.line, each.path, each.text or ""))
 
 
+def named_by(modules: Sequence[Module], path: Path) -> frozenset[Path]:
+    """The settings that say which member of what stands at `path` is read."""
+    found = _Reads(list(modules))
+    found.settle()
+    return frozenset(each.by for each in found.found if each.by and each.path == path)
+
+
 def may_read(modules: Sequence[Module], path: Path) -> bool:
     """Whether anything may read what stands there, of what is above it or below: also by a name that it gives it, or out of all of it."""
     found = _Reads(list(modules))

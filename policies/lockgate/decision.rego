@@ -50,7 +50,9 @@ grants := [reason |
 lifted(violation) if violation.code in data.lockgate.exceptions.lifted
 
 # METADATA
-# description: What the signals' rules say. Where there is no finding and everything was looked at, none of them has anything to say.
+# description: |
+#   What the signals' rules say. Where there is no finding and everything was looked at, none of them is asked: a rule about anything else,
+#   such as `input.classification.injection`, belongs elsewhere.
 signalled := {"denials": [], "doubts": [], "duties": []} if {
 	input.signals.findings == {}
 	input.signals.unknown == []

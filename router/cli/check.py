@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,16 @@ import click
 
 from router.audit.questions.saved import FILE, saved_queries
 from router.bundle.versions import OVERRIDE
+from router.catalog import Catalog
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
 from router.faults import Document, Loc
 from router.policy.evaluating import Policies
 from router.policy.folder import find
+from router.policy.hidden import hidden
+from router.policy.misnamed import misnamed
+from router.policy.unasked import unasked
+from router.policy.unread import unread
 from router.policy.unseen import unseen_faults
 from router.snapshot import Snapshot
 from router.wiring.control_policy import approval_policy, make_judge
@@ -37,7 +42,9 @@ FAULTY = 1
 def check(config: Path, as_json: bool) -> int:
     """Check configuration, catalog, utterances and policies. The exit status is 1 when there is a fault.
 
-    A warning is about what `lockgate policy check` calls a fault of policies that load: requests that pass because nobody could look.
+    Warnings are about policies that load: requests that pass because nobody could look, which `lockgate policy check` calls a fault; rules
+    that nothing asks, and data that no policy reads; header fields that policies read and are not shown; names in the data that the catalog
+    has not.
     """
     try:
         workspace = checked(read(config, os.environ, override=False))
@@ -46,7 +53,7 @@ def check(config: Path, as_json: bool) -> int:
     except ConfigError as error:
         _report(error.faults, as_json)
         return FAULTY
-    warnings = unseen(workspace, config)
+    warnings = doubtful(workspace, config)
     if as_json:
         over = None if override is None else override.archive
         told = {"ok": True, "faults": [], "warnings": [_parted(each) for each in warnings]}
@@ -83,15 +90,22 @@ def checked(snapshot: Snapshot) -> Workspace:
     return workspace
 
 
-def unseen(workspace: Workspace, config: Path) -> list[str]:
+def doubtful(workspace: Workspace, config: Path) -> list[str]:
     """Of the workspace's own folder; a bundle was held against this where it was signed."""
     if workspace.bundle is not None:
         return []
     try:
         folder = find(None, config)
-        return [str(each) for each in unseen_faults(folder, Policies(folder))]
+        policies = Policies(folder)
+        faults = [*unseen_faults(folder, policies), *unasked(policies.modules), *unread(folder, policies.modules)]
+        faults += [*hidden(folder, policies.modules, workspace.visible_headers), *misnamed(folder, names(workspace.catalog))]
+        return [str(each) for each in faults]
     except ConfigError:  # there is no folder, or what is wrong with it was told as its faults
         return []
+
+
+def names(catalog: Catalog) -> dict[str, Collection[str]]:
+    return {"intent": catalog.intents, "route": catalog.routes, "destination": catalog.destinations}
 
 
 def _check_thresholds(workspace: Workspace) -> None:

@@ -19,13 +19,17 @@ config_option = click.option(
     show_envvar=True,
     help="The configuration file, or the folder that has it.",
 )
+PIPED_WIDTH = 10_000  # a table is as wide as what is in it, and no wider
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 def console(*, error: bool = False) -> Console:
-    """Colours only on a terminal and without NO_COLOR; lines are never broken when the output is read by a program."""
+    """Colours only on a terminal and without NO_COLOR; lines are never broken, nor cells cut short, when the output is read by a program or
+    kept in a file."""
     made = Console(stderr=error, highlight=False)
     made.soft_wrap = not made.is_terminal
+    if not made.is_terminal:
+        made.width = PIPED_WIDTH
     return made
 
 

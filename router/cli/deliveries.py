@@ -17,7 +17,6 @@ from router.cli.control_options import key_option, url_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("id", "state", "route", "destination", "tenant", "due", "attempts", "reason", "decided", "next", "until")
-PIPED_WIDTH = 240
 key_needed = key_option("API key with the role `operator`.")
 
 
@@ -44,8 +43,6 @@ def list_deliveries(state: str, config: Path, url: str | None, key: str, as_json
         print_json(found)
         return
     out = console()
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     table = Table(box=None, pad_edge=False)
     for name in LISTED:
         table.add_column(name, no_wrap=name == "id", overflow="fold")

@@ -19,7 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("decision_id", "verdict", "classified", "intent", "reason", "own", "by", "at")
 VERDICTS = ("right", "wrong", "out_of_scope")
 REASONS = ("looked_at", "misrouted", "rerouted", "modified")
-PIPED_WIDTH = 240
 key_needed = key_option("API key with the permission it takes.")
 
 
@@ -100,8 +99,6 @@ def _all(client: ControlClient, verdict: str | None) -> Iterator[dict[str, Any]]
 
 def _print(found: list[dict[str, Any]]) -> None:
     out = console()
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     table = Table(box=None, pad_edge=False)
     for name in LISTED:
         table.add_column(name, no_wrap=name == "decision_id", overflow="fold")

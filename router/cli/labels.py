@@ -12,7 +12,7 @@ from rich.table import Table
 
 from router.cli.common import console, print_json
 from router.cli.control_client import ControlClient, control_url
-from router.cli.feedback import PIPED_WIDTH, connected, text
+from router.cli.feedback import connected, text
 
 FIGURES = ("unsure", "agreement", "kappa", "known_right", "too_quick")
 DECIDING = ("rejected", "agreement")
@@ -116,8 +116,6 @@ def reviewers(since: str | None, until: str | None, config: Path, url: str | Non
         print_json(found)
         return
     out, table = console(), Table(box=None, pad_edge=False)
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     for name in ("reviewer", "labelled", *FIGURES, "median", "90 %"):
         table.add_column(name, no_wrap=True)
     for row in found["reviewers"]:

@@ -15,7 +15,6 @@ from router.cli.control_client import ControlClient, control_url
 from router.cli.control_options import key_option, url_option
 from router.cli.draining import drain, resume, show
 
-PIPED_WIDTH = 240
 SHORT = 12
 DIGESTS = ("config_digest", "catalog_digest", "policy_digest", "model", "override")
 
@@ -39,8 +38,6 @@ def nodes(context: click.Context, config: Path, url: str | None, key: str, as_js
         print_json(found)
         return
     out = console()
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     table = Table(
         "name", "node", "state", "version", "config", "catalog", "policies", "model", "bundle", "started", "seen", "clock", box=None
     )

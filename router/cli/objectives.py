@@ -15,7 +15,7 @@ from router.cli.control_options import key_option, url_option
 from router.cli.feedback import text
 from router.telemetry.objectives.judging import BROKEN, SHOWN, WORDS, percent
 
-NONE, PIPED_WIDTH = "–", 160
+NONE = "–"
 
 
 @click.command()
@@ -37,8 +37,6 @@ def objectives(context: click.Context, config: Path, url: str | None, key: str, 
 
 def _print(found: Mapping[str, Any]) -> None:
     out = console()
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     if found["at"] is None:
         out.print("They are looked at for the first time; ask again in a moment.")
         return

@@ -18,7 +18,6 @@ from router.cli.feedback import connected, text
 from router.cli.route_effect import print_effect
 
 LISTED = ("id", "state", "type", "about", "decisions", "faults", "author", "approver")
-PIPED_WIDTH = 240
 POLL_S = 2.0
 
 
@@ -37,8 +36,6 @@ def list_proposals(state: str | None, config: Path, url: str | None, key: str, a
         print_json(found)
         return
     out, table = console(), Table(box=None, pad_edge=False)
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     for name in LISTED:
         table.add_column(name, no_wrap=name == "id", overflow="fold")
     for row in found:

@@ -21,7 +21,6 @@ from router.review.state import State
 
 F = TypeVar("F", bound=Callable[..., Any])
 LISTED = ("id", "state", "intent", "risk", "approvals", "reviewers", "expires")
-PIPED_WIDTH = 240
 
 key_needed = key_option("API key with the role `reviewer`.")
 
@@ -62,8 +61,6 @@ def list_reviews(state: str, config: Path, url: str | None, key: str, as_json: b
     for row in found:
         cells = cells_of(row)
         table.add_row(*(text_of(cells[name]) for name in LISTED))
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     nothing = "No request waits for a reviewer." if state == OPEN else "There is none."
     out.print(table if found else nothing)
 

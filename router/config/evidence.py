@@ -74,7 +74,7 @@ class TilesConfig(Strict):
     """The ledger's tree as C2SP tlog-tiles over HTTP, read only, up to the latest checkpoint. Leaves hold nothing personal, but say what
     was decided when."""
 
-    listen: Listen = Field(default=Address("127.0.0.1", 8083), description="Where `/checkpoint` and `/tile/…` are served.")
+    listen: Listen = Field(default=Address("127.0.0.1", 8084), description="Where `/checkpoint` and `/tile/…` are served.")
     public: Bool = Field(
         default=False,
         description="Serve them to everybody who reaches the listener, as clients of tlog-tiles expect. Otherwise an API key with the "

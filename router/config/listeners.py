@@ -114,8 +114,9 @@ class GatewayConfig(Strict):
         description="Make of a text that asks for several things a decision for each; without it the caller is asked for one.",
     )
     forward_headers: tuple[VisibleHeader, ...] = Field(
-        default=("accept-language", "content-type", "user-agent"),
-        description="Request headers that rules, policy and records may see. Services get all headers, less hop-by-hop and `x-lockgate-*`.",
+        default=("accept-language", "content-type", "user-agent", "x-tenant"),
+        description="Request headers that rules, policy and records may see; to a policy that reads another one it is never there, which "
+        "`lockgate check` warns of. Services get all headers, less hop-by-hop and `x-lockgate-*`.",
     )
 
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.doors.answering import MOST_BYTES
 from router.doors.body import too_large
@@ -204,9 +204,20 @@ class _Announced:
         if any(not length.isdigit() or int(length) > self._most for length in lengths):
             error = too_large(self._most)
             self._observer.refused(error.code, error.status)
-            await refuse(send, error)
+            await refuse(_undated(send), error)
         else:
             await self._app(scope, receive, send)
+
+
+def _undated(send: Send) -> Send:
+    """This listener's server gives every answer its Date; the answer's own would be a second one."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [each for each in message["headers"] if each[0] != b"date"]}
+        await send(message)
+
+    return sent
 
 
 def _code(error: Exception) -> str:

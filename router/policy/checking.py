@@ -14,6 +14,8 @@ from router.errors import ConfigError
 from router.faults import Fault
 from router.library_settings import faults_of
 from router.policy.folder import PolicyFolder, input_schema
+from router.policy.unasked import unasked
+from router.policy.unread import unread
 from router.policy_sources import TEST_SUFFIX
 
 
@@ -26,7 +28,7 @@ class Checked:
 
 
 def check_folder(folder: PolicyFolder, *, complete: bool = True) -> Checked:
-    """`complete`: the entry points must be there."""
+    """`complete`: the entry points must be there; every rule is asked by something, and all data read."""
     try:
         modules, tests = compile_all(folder.policies, folder.tests)
     except ConfigError as error:
@@ -35,7 +37,8 @@ def check_folder(folder: PolicyFolder, *, complete: bool = True) -> Checked:
     settings = faults_of(folder.policies, folder.data, folder.documents, folder.data_file)
     faults = [*_load_faults(folder, modules, complete), *input_faults(modules, schema), *duty_faults(trees(folder.policies)), *settings]
     unable = {fault for found in misjudged(modules, tests).values() for fault in found}
-    warnings = [*too_early(modules, schema), *_unused_imports([*modules, *tests]), *_untested(folder), *map(parted, unable)]
+    alone = [*unasked(modules), *unread(folder, modules)] if complete else []
+    warnings = [*too_early(modules, schema), *_unused_imports([*modules, *tests]), *_untested(folder), *map(parted, unable), *alone]
     known = set(faults)
     return Checked(tuple(sorted(known)), tuple(sorted(set(warnings) - known)))
 

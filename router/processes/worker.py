@@ -271,7 +271,7 @@ class Worker:
             self._servers.append(server(app, ssl=self._listening.get("decide"), **bounds))
             sockets.append(inherited(given.decide))
         if given.events is not None and self._events is not None:
-            self._servers.append(server(self._events.door, ssl=self._listening.get("events"), **bounds))
+            self._servers.append(server(self._events.door, ssl=self._listening.get("events"), date=False, **bounds))
             sockets.append(inherited(given.events))
         self._drainable.tell()
         if self._delivering is not None:

@@ -312,13 +312,11 @@ def _decide_keeping(config: DecideConfig | None) -> KeptAnswers | None:
 
 def door_options(workspace: Workspace) -> DoorOptions:
     gateway, decide, catalog = workspace.config.gateway, workspace.config.decide, workspace.catalog
-    named = {name for rule in catalog.rules for name in rule.match.header} | set(gateway.forward_headers)
-    named |= {route.canary.header for route in catalog.routes.values() if route.canary is not None and route.canary.header is not None}
     limits = gateway.limits
     return DoorOptions(
         trusted=tuple(ip_network(network) for network in gateway.trusted_proxies),
         limits=BodyLimits(limits.body, limits.view, limits.text_chars, limits.body_timeout),
-        visible=frozenset(name.encode() for name in named),
+        visible=frozenset(name.encode() for name in workspace.visible_headers),
         text_paths=tuple(json_path(path) for path in gateway.text),
         sample=workspace.config.telemetry.sample,
         streams=frozenset(name for name, route in catalog.routes.items() if route.stream),

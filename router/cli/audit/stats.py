@@ -24,16 +24,23 @@ from router.cli.common import config_option, console, json_option
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
+def _columns(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+    try:
+        return grouping(filter(None, map(str.strip, value.split(","))), None).by
+    except WhereError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @filters
-@click.option("--by", default="", help="Columns to count by, with commas between: intent,verdict.")
+@click.option("--by", default="", callback=_columns, help="Columns to count by, with commas between: intent,verdict.")
 @click.option("--bucket", type=Length(), help="Also by time, in steps of this length (UTC): 1h.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @state_option
 @config_option
 @json_option
 def stats(
-    by: str,
+    by: tuple[str, ...],
     bucket: int | None,
     as_csv: bool,
     state: Path | None,
@@ -44,10 +51,7 @@ def stats(
     **wanted: Any,
 ) -> None:
     """Count what matches, exactly: how many, which share, and percentiles of confidence and duration."""
-    try:
-        groups = grouping(filter(None, map(str.strip, by.split(","))), bucket)
-    except WhereError as error:
-        raise click.BadParameter(str(error), param_hint="--by") from None
+    groups = grouping(by, bucket)
     place = sources(state, config)
     asked = question(place, subject, kind, wanted)
     if asked is None:

@@ -23,7 +23,6 @@ from router.policy.folder import find
 from router.rollout.state import OPEN, State
 
 LISTED = ("id", "state", "step", "stage", "revision", "created", "reason")
-PIPED_WIDTH = 240
 LOOK_S = 1.0
 NOT_IN_FORCE, NOT_YET = 1, 3
 WELL = frozenset((State.PROMOTED, State.COMPLETED))
@@ -64,8 +63,6 @@ def list_rollouts(config: Path, url: str | None, key: str, as_json: bool) -> Non
     for each in found:
         cells = {**each, "step": f"{each['step']} of {each['steps']}"}
         table.add_row(*(escape(str(cells[name] or "")) for name in LISTED))
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     out.print(table if found else "There is none.")
 
 
@@ -186,8 +183,6 @@ def _print(found: dict[str, Any], *, error: bool = False) -> None:
     out, table = console(error=error), Table(box=None, show_header=False, pad_edge=False)
     for name, value in _rows(found):
         table.add_row(name, escape(value))
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     out.print(table)
     for each in found["history"]:
         by = f" by {each['by']}" if each["by"] else ""

@@ -13,7 +13,6 @@ from router.cli.common import console, print_json
 from router.cli.policy.rollout_client import client, comment_option, connected
 
 COLUMNS = ("version", "revision", "sequence", "since", "by", "policy_digest")
-PIPED_WIDTH = 240
 
 
 @click.command()
@@ -45,8 +44,6 @@ def _tell(found: dict[str, Any], as_json: bool) -> None:
     for each in found["versions"]:
         cells = {**each, "policy_digest": each["policy_digest"][:12]}
         table.add_row("→" if each["in_force"] else "", *(escape(str(cells[name] if cells[name] is not None else "")) for name in COLUMNS))
-    if not out.is_terminal:
-        out.width = PIPED_WIDTH
     out.print(table)
     over = found["override"]
     if over is not None:

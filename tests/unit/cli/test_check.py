@@ -76,6 +76,55 @@ def test_what_passes_because_nobody_could_look_is_a_warning(workspace: Path, cap
     assert json.loads(capsys.readouterr().out)["warnings"][0]["line"] > 0
 
 
+def test_what_policies_read_and_are_not_shown_is_a_warning(workspace: Path, capsys: Out) -> None:
+    """A caller who names another tenant than its own would pass; with the default it is refused."""
+    assert run(["check", "--config", str(workspace)]) == 0
+    assert "warning" not in capsys.readouterr().out
+    change(workspace / "lockgate.yaml", "  on_abstain: clarify", "  forward_headers: [user-agent]\n  on_abstain: clarify")
+    assert run(["check", "--config", str(workspace)]) == 0
+    assert "warning: policies/data.yaml:13: The header field 'x-tenant' is not in 'gateway.forward_headers'" in capsys.readouterr().out
+
+
+def test_a_rule_that_nothing_asks_is_a_warning(workspace: Path, capsys: Out) -> None:
+    """Until the entry point names it."""
+    assert run(["policy", "new", "rule", "payments/limits", "--config", str(workspace)]) == 0
+    assert run(["check", "--config", str(workspace)]) == 0
+    assert "Nothing asks 'data.lockgate.rules.payments.limits.deny', so it decides nothing" in capsys.readouterr().out
+    named = "data.lockgate.rules.payments.limits.deny,\n\t\tdata.lockgate.rules.access.rbac.deny,"
+    change(workspace / "policies" / "lockgate" / "decision.rego", "data.lockgate.rules.access.rbac.deny,", named)
+    assert run(["check", "--config", str(workspace)]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_data_that_no_policy_reads_is_a_warning(workspace: Path, capsys: Out) -> None:
+    """Quotas under another name are none."""
+    change(workspace / "policies" / "data.yaml", "    quotas:", "    quota:")
+    assert run(["check", "--config", str(workspace)]) == 0
+    shown = capsys.readouterr().out
+    assert "warning: policies/data.yaml:17: No policy reads 'lockgate.config.quota', so it has no effect. Did you mean 'quotas'?" in shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "sentence"),
+    [
+        (
+            "intents: {}\n      risks:\n        low",
+            "intents: {cancel_boking: {manager: ['*']}}\n      risks:\n        low",
+            24,
+            "intent 'cancel_boking'",
+        ),
+        ("destinations: [], tenants", "destinations: [room], tenants", 39, "destination 'room'"),
+    ],
+)
+def test_a_name_that_the_catalog_has_not_is_a_warning(old: str, new: str, line: int, sentence: str, workspace: Path, capsys: Out) -> None:
+    """What was meant to be for managers is for whom the risk level is; what was to be masked is not."""
+    change(workspace / "policies" / "data.yaml", old, new)
+    assert run(["check", "--config", str(workspace)]) == 0
+    assert (
+        f"warning: policies/data.yaml:{line}: The catalog has no {sentence}, so this has no effect. Did you mean" in capsys.readouterr().out
+    )
+
+
 def test_files_that_serving_needs_are_looked_for(workspace: Path, capsys: Out) -> None:
     """Key sets and certificates that are not there are faults of the lines that name them."""
     jwt = "identity:\n  jwt: [{issuer: a, audience: b, jwks: {file: keys.json}}]\ncontrol: {tls: {certificate: a.pem, key: b.pem}}\n"

@@ -15,8 +15,11 @@ from router.cli.schema import reference_files
 from tests.unit.docs.pages import ROOT, everything
 
 EVERY = {described.name: described for described in commands(lockgate, "lockgate")}
-FENCED = re.compile(r"^```(?:sh|bash|shell|console)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)  # of any language, for the end of one is the beginning of none
+SHELLS = frozenset({"", "sh", "bash", "shell", "console", "text", "ini"})
+INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 INLINE = re.compile(r"`(lockgate [a-z][^`]*)`")
+NOT_HERE = re.compile(r"does not exist|No such file")
 ENDS = {"…", "|", "||", "&&", ";", ">", ">>", "&", "2>&1", "<"}
 
 
@@ -24,7 +27,8 @@ def shown(text: str) -> Iterator[list[str]]:
     """The words of each call of Lockgate in a page's code, on a line of its own or in a sentence, up to where the shell goes on."""
     for call in INLINE.findall(FENCED.sub("", text)):
         yield until_the_shell(" ".join(call.split()))
-    for block in FENCED.findall(text):
+    fenced = [block for language, block in FENCED.findall(text) if language in SHELLS]
+    for block in [*fenced, *INDENTED.findall(FENCED.sub("", text))]:
         for line in block.replace("\\\n", " ").splitlines():
             called = re.match(r"\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(lockgate .*)", line)
             if called:
@@ -32,7 +36,8 @@ def shown(text: str) -> Iterator[list[str]]:
 
 
 def until_the_shell(line: str) -> list[str]:
-    words = shlex.split(line, comments=True)
+    """An option in brackets may be left out, and is looked at."""
+    words = shlex.split(re.sub(r"\[(--[^\]]*)\]", r"\1", line), comments=True)
     return words[: next((at for at, word in enumerate(words) if word in ENDS), len(words))]
 
 
@@ -45,6 +50,24 @@ def unknown(words: list[str]) -> list[str]:
             return missing
         called, at = EVERY[names[-1]], at + 1
     return [word for word in words[at:] if word.startswith("-") and word.partition("=")[0] not in options(called)]
+
+
+def refusal(words: list[str]) -> str:
+    """What a command says of its arguments, before it does anything; nothing of a call that a page cuts short, nor of files that are not
+    here. Of `a|b` the first is looked at."""
+    group: click.Command = lockgate
+    called, at = click.Context(lockgate, info_name="lockgate"), 1
+    while at < len(words) and (found := EVERY.get(f"{called.command_path} {words[at].split('|')[0]}")) is not None:
+        group, called, at = found.command, click.Context(found.command, info_name=words[at].split("|")[0], parent=called), at + 1
+    if isinstance(group, click.Group):
+        return ""
+    try:
+        group.make_context(called.info_name, [word.split("|")[0] for word in words[at:]], parent=called.parent)
+    except (click.MissingParameter, click.BadOptionUsage, click.exceptions.Exit):
+        return ""
+    except click.UsageError as error:
+        return "" if NOT_HERE.search(error.format_message()) else error.format_message()
+    return ""
 
 
 def options(described: Described) -> set[str]:
@@ -81,6 +104,21 @@ CALLS = sorted({(str(file.relative_to(ROOT)), *words) for file in WRITTEN for wo
 def test_what_pages_call_is_there(call: tuple[str, ...]) -> None:
     """A command that somebody copies from a page is one of ours, with options that it has."""
     assert unknown(list(call[1:])) == []
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call[0]}: {' '.join(call[1:])}"[:100])
+def test_what_pages_call_takes_what_it_is_given(call: tuple[str, ...]) -> None:
+    """As many arguments as it has, choices that there are, conditions that are some."""
+    assert refusal(list(call[1:])) == ""
+
+
+def test_what_is_not_taken_is_noticed() -> None:
+    """An argument too many, another choice, a condition in the wrong quotes."""
+    assert "unexpected extra argument (serve)" in refusal(["lockgate", "witness", "serve"])
+    assert "is not one of" in refusal(["lockgate", "audit", "query", "--verdict", "alow"])
+    assert "belongs to no condition" in refusal(["lockgate", "audit", "query", "--where", 'why = "canary"'])
+    assert refusal(["lockgate", "audit", "query", "--where", "why = 'canary'"]) == ""
+    assert refusal(["lockgate", "review", "approve|reject", "ID"]) == refusal(["lockgate", "review", "show"]) == ""
 
 
 def test_what_is_not_there_is_noticed() -> None:

@@ -60,7 +60,7 @@ def test_faults_are_said_by_file_and_line(bad: Path, capsys: Out) -> None:
     shown = said(capsys)
     assert "bad.rego:5: The input never has 'input.subject.rols'. Did you mean 'roles'?" in shown
     assert "bad.rego:3: warning: Nothing uses the import 'violation'." in shown
-    assert "1 fault, 2 warnings" in shown
+    assert "1 fault, 3 warnings" in shown
 
 
 def test_faults_are_there_for_machines(bad: Path, capsys: Out) -> None:
@@ -69,7 +69,7 @@ def test_faults_are_there_for_machines(bad: Path, capsys: Out) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] is False
     assert [(Path(each["file"]).name, each["line"]) for each in answer["faults"]] == [("bad.rego", 5)]
-    assert len(answer["warnings"]) == 2
+    assert len(answer["warnings"]) == 3
 
 
 def test_a_warning_fails_only_strictly(policies: Path, capsys: Out) -> None:
@@ -182,9 +182,14 @@ def test_an_input_that_is_none_gets_one_sentence(text: str, sentence: str, tmp_p
 
 
 def test_a_new_rule_passes_every_check_as_it_is(policies: Path, capsys: Out) -> None:
-    """And is never written over another."""
+    """But that nothing asks it, which is warned of until something does; and is never written over another."""
     assert run(["policy", "new", "rule", "payments/limits", str(policies)]) == 0
     assert "add data.lockgate.rules.payments.limits.deny to the denials" in said(capsys)
+    assert run(["policy", "check", str(policies)]) == 0
+    assert "Nothing asks 'data.lockgate.rules.payments.limits.deny', so it decides nothing" in said(capsys)
+    decision = policies / "lockgate" / "decision.rego"
+    named = "data.lockgate.rules.payments.limits.deny,\n\t\tdata.lockgate.rules.access.rbac.deny,"
+    decision.write_text(decision.read_text().replace("data.lockgate.rules.access.rbac.deny,", named))
     assert run(["policy", "check", str(policies), "--strict"]) == 0
     assert run(["policy", "test", str(policies), "--threshold", "100%"]) == 0
     said(capsys)
