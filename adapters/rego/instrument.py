@@ -21,13 +21,14 @@ QUOTES = (b'"', b"`")
 @dataclass(frozen=True, slots=True)
 class Definition:
     """One body of a rule, an `else` being one of its own; `rule` is its full path. `body` counts those that are written together, of which
-    several may be on one line."""
+    several may be on one line. `always`: it has no condition."""
 
     rule: Path
     file: str
     line: int
     function: bool
     body: int = 0
+    always: bool = False
 
     @property
     def name(self) -> str:
@@ -181,7 +182,7 @@ def _definitions(tree: Node, text: bytes) -> Iterator[tuple[Definition, _Body]]:
     module = read_module(tree)
     for rule, node in zip(module.rules, tree["ast"]["rules"], strict=True):
         for number, body in enumerate(_bodies(node, text)):
-            yield Definition((*module.package, *rule.path), module.file, body.line, rule.kind == FUNCTION, number), body
+            yield Definition((*module.package, *rule.path), module.file, body.line, rule.kind == FUNCTION, number, body.absent), body
 
 
 def _with(text: bytes, added: Sequence[tuple[int, bytes]]) -> str:

@@ -107,8 +107,10 @@ def _let(policies: Policies, blind: Document, held: frozenset[Definition], how: 
 
 
 def _new(policies: Policies, blind: Document, held: frozenset[Definition]) -> Iterator[frozenset[Definition]]:
-    """What holds only now: each by itself, and each rule with all of its bodies."""
-    found = sorted(rules_of(policies, blind)[0] - held, key=lambda each: (each.file, each.line, each.rule))
+    """What holds only now: each by itself, and each rule with all of its bodies. An `else` without a condition is for whatever is left, and
+    says nothing of such a request, though nothing may come out without it."""
+    new = (each for each in rules_of(policies, blind)[0] - held if not each.always)
+    found = sorted(new, key=lambda each: (each.file, each.line, each.rule))
     yield from (frozenset((each,)) for each in found)
     for rule in dict.fromkeys(each.rule for each in found):
         bodies = frozenset(each for each in found if each.rule == rule)

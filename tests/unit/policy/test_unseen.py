@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from router.policy.evaluating import Policies
 from router.policy.folder import PolicyFolder, read_folder
 from router.policy.unseen import unseen_faults
+from router.stages.signals import KINDS
 from tests.unit.policy.halden import HALDEN, ROOT
 
 ADMISSION = 'package lockgate.admission\n\nresult := {"effect": "allow", "reasons": [{"code": "a.in"}]}\n'
@@ -146,8 +148,20 @@ TAGGED = f'noted contains {{"name": "tag", "params": {{"tags": ["a.noted"]}}}} i
             f'code := "a.noted" if {HAPPENED}\n\nelse := "a.whole"',
         ),
         (f"result := {ALLOW} if {{\n\t{CLEAN}\n\tseen\n}}", "seen if input.signals.unknown == []", f"seen if {HAPPENED}", "seen if true"),
+        (
+            f"result := {ALLOW} if {{\n\t{CLEAN}\n\tcount(seen) == 0\n}}",
+            "seen := [] if input.signals.unknown == []\n\nelse := [x | some x in []]",
+        ),
     ],
-    ids=["by itself", "as a reason", "as a tag", "where it decides nothing", "as the reason's code", "beside what holds anyway"],
+    ids=[
+        "by itself",
+        "as a reason",
+        "as a tag",
+        "where it decides nothing",
+        "as the reason's code",
+        "beside what holds anyway",
+        "in what is left",
+    ],
 )
 def test_who_only_notes_that_something_is_unknown_lets_nothing(rules: tuple[str, ...]) -> None:
     """Without the rule the request would pass as well, so it is not what lets it."""
@@ -206,6 +220,18 @@ def test_inputs_come_from_the_fixtures_where_there_are_any() -> None:
     only = f'result := {ALLOW} if {{\n\tstartswith(input.subject.id, "ad")\n\tnot input.signals.findings["secret.password"]\n}}'
     parts = '"classification": {"intent": "pay", "status": "classified"}, "route": {"name": "pay"}, "subject": {"id": "ada"}'
     assert (kinds(only), kinds(only, fixture=f'ada := {{"entry": "decision", {parts}}}')) == ([], ["secret"])
+
+
+@pytest.mark.parametrize("data", [ROOT / "policies" / "data.yaml", HALDEN / "policies" / "data.yaml"], ids=["own", "example"])
+def test_the_shipped_policies_without_their_own_rule_are_found(data: Path) -> None:
+    """What they say of signals begins otherwise where something is unknown, which lets nobody pass."""
+    folder = read_folder(ROOT / "policies", data)
+    (file,) = [name for name in folder.policies if name.endswith("rules/signals/unknown/unknown.rego")]
+    never = folder.policies[file].replace("\tnot inspected(input)\n", "\tfalse\n\tnot inspected(input)\n", 1)
+    assert never != folder.policies[file]
+    without = replace(folder, policies={**folder.policies, file: never})
+    found = [each.sentence for each in unseen_faults(without, Policies(without))]
+    assert {kind for each in found for kind in KINDS if f"the kind '{kind}'" in each} >= {"secret", "injection"}
 
 
 @pytest.mark.parametrize("data", [ROOT / "policies" / "data.yaml", HALDEN / "policies" / "data.yaml"])
