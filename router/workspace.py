@@ -99,18 +99,32 @@ def parse(
     registry: Registry = ADAPTERS,
     *,
     measured: bool = True,
+    judged: bool = True,
     vaulted: Vaulted | None = None,
 ) -> Workspace:
     """Raises ConfigError with every fault, by file and line. `measured`: with what `lockgate tune` writes, which must be there and fit.
-    `vaulted`: for who wants to know which secrets are in a vault."""
-    return _Parser(snapshot, environment, registry, measured, vaulted).workspace()
+    `judged`: with the policies, of which that holds, too. `vaulted`: for who wants to know which secrets are in a vault."""
+    return _Parser(snapshot, environment, registry, measured, judged, vaulted).workspace()
+
+
+def without_policies(path: Path, environment: Mapping[str, str]) -> Workspace:
+    """The workspace at `path`, for who decides about no request: policies, and what `lockgate tune` writes, need not be there, nor in
+    order; a bundle may not have been downloaded yet. Raises ConfigError."""
+    return parse(read(path, environment, override=False), environment, measured=False, judged=False)
 
 
 class _Parser:
     def __init__(
-        self, snapshot: Snapshot, environment: Mapping[str, str], registry: Registry, measured: bool, vaulted: Vaulted | None
+        self,
+        snapshot: Snapshot,
+        environment: Mapping[str, str],
+        registry: Registry,
+        measured: bool,
+        judged: bool,
+        vaulted: Vaulted | None,
     ) -> None:
         self._measured = measured
+        self._judged = judged
         self._snapshot = snapshot
         self._environment = environment
         self._registry = registry
@@ -156,7 +170,7 @@ class _Parser:
         consumers = self._consumers(config, config_document)
         notifiers = self._notifiers(config, config_document, catalog)
         judging = Judging(self._snapshot, config.policy, config_document)
-        self._faults += judging.faults
+        self._faults += judging.faults if self._judged else []
         calibration = self._read(_calibration_file(config), ("classifier", "llm", "calibration"), LlmCalibration.from_json, config_document)
         tuned = self._read(_thresholds_file(config), ("classifier", "thresholds"), Tuned.from_yaml, config_document)
         digests = self._digests(config, judging)

@@ -4,7 +4,7 @@ true to its end, with the rule's value and what its variables were bound to. The
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,15 @@ QUOTES = (b'"', b"`")
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One body of a rule, an `else` being one of its own; `rule` is its full path."""
+    """One body of a rule, an `else` being one of its own; `rule` is its full path. `body` counts those that are written together, of which
+    several may be on one line. `always`: it has no condition."""
 
     rule: Path
     file: str
     line: int
     function: bool
+    body: int = 0
+    always: bool = False
 
     @property
     def name(self) -> str:
@@ -48,6 +51,20 @@ class Explained:
     answer: str
     held: tuple[Held, ...]
     not_held: tuple[Definition, ...]
+
+
+def without(policies: Mapping[str, str], definitions: Collection[Definition]) -> dict[str, str]:
+    """The same policies on the same lines, in which none of these definitions is ever true; but those of a file for which that cannot be
+    written."""
+    files = {each.file for each in definitions}
+    texts = dict(policies)
+    for tree in trees({name: text for name, text in policies.items() if name in files}):
+        file, text = tree["source"]["file"], tree["source"]["contents"].encode()
+        added = [piece for definition, body in _definitions(tree, text) if definition in definitions for piece in body.never()]
+        changed = _with(text, added)
+        if _compiles(file, changed):
+            texts[file] = changed
+    return texts
 
 
 class Explainer:
@@ -97,25 +114,18 @@ class Explainer:
         for told in (True, False):
             del self.definitions[before:]
             text = self._rewritten(tree, told)
-            try:
-                regorus.Engine().add_policy(tree["source"]["file"], text)
-            except RuntimeError:
-                continue
-            return text
+            if _compiles(tree["source"]["file"], text):
+                return text
         return str(tree["source"]["contents"])
 
     def _rewritten(self, tree: Node, told: bool) -> str:
         text: bytes = tree["source"]["contents"].encode()
-        module = read_module(tree)
         added: list[tuple[int, bytes]] = []
-        for rule, node in zip(module.rules, tree["ast"]["rules"], strict=True):
-            for body in _bodies(node, text):
-                number = len(self.definitions)
-                self.definitions.append(Definition((*module.package, *rule.path), module.file, body.line, rule.kind == FUNCTION))
-                added += body.marks(number, told)
-        for place, piece in sorted(added, reverse=True):
-            text = text[:place] + piece + text[place:]
-        return text.decode()
+        for definition, body in _definitions(tree, text):
+            number = len(self.definitions)
+            self.definitions.append(definition)
+            added += body.marks(number, told)
+        return _with(text, added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +152,44 @@ class _Body:
             yield self.start, b"{ " + tried
             yield self.end, b"\n" + held + b" }"
 
+    def never(self) -> Iterator[tuple[int, bytes]]:
+        """What makes it never true, on no line more."""
+        if self.absent:
+            yield self.end, b" if { false }"
+        elif self.braced:
+            yield self.start + 1, b" false; "
+        else:
+            yield self.start, b"{ false; "
+            yield self.end, b" }"
+
     def _held(self, number: int, told: bool) -> bytes:
         parts = [b'"variables": {' + b", ".join(f'"{name}": {name}'.encode() for name in self.variables) + b"}"]
         if self.value is not None:
             parts.append(b'"value": ' + self.value)
         said = b", json.marshal({" + b", ".join(parts) + b"})" if told else b""
         return f'print("lockgate#{number} held"'.encode() + said + b")"
+
+
+def _compiles(file: str, text: str) -> bool:
+    try:
+        regorus.Engine().add_policy(file, text)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _definitions(tree: Node, text: bytes) -> Iterator[tuple[Definition, _Body]]:
+    module = read_module(tree)
+    for rule, node in zip(module.rules, tree["ast"]["rules"], strict=True):
+        for number, body in enumerate(_bodies(node, text)):
+            yield Definition((*module.package, *rule.path), module.file, body.line, rule.kind == FUNCTION, number, body.absent), body
+
+
+def _with(text: bytes, added: Sequence[tuple[int, bytes]]) -> str:
+    """With pieces at their places."""
+    for place, piece in sorted(added, reverse=True):
+        text = text[:place] + piece + text[place:]
+    return text.decode()
 
 
 def _bodies(rule: Node, text: bytes) -> Iterator[_Body]:

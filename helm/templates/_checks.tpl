@@ -34,6 +34,22 @@
   {{- with get $taken $key }}{{ fail (printf "workspace.files has %s and %s, which would be one key of the ConfigMap (%s): rename one." . $path $key) }}{{ end -}}
   {{- $_ := set $taken $key $path -}}
 {{- end -}}
+{{- if eq $v.workspace.source "configMap" }}
+  {{- $paths := dict -}}
+  {{- range $key, $path := $v.workspace.configMap.items }}
+    {{- if eq $path "lockgate.yaml" }}{{ fail "workspace.configMap.items has lockgate.yaml, which the chart writes: put it under config." }}{{ end -}}
+    {{- with get $paths $path }}{{ fail (printf "workspace.configMap.items has %s and %s for one file (%s): leave one out." . $key $path) }}{{ end -}}
+    {{- $_ := set $paths $path $key -}}
+  {{- end -}}
+  {{- include "lockgate.folders" (dict "value" "workspace.configMap.items" "paths" (keys $paths | sortAlpha)) -}}
+{{- else if eq $v.workspace.source "values" }}
+  {{- include "lockgate.folders" (dict "value" "workspace.files" "paths" (keys $v.workspace.files | sortAlpha)) -}}
+  {{- $folder := default "policies" (dig "policy" "path" "" $v.config) | trimPrefix "./" | trimSuffix "/" -}}
+  {{- $elsewhere := or $v.opa.enabled (dig "policy" "bundle" "" $v.config) (eq (dig "policy" "engine" "adapter" "" $v.config) "opa") -}}
+  {{- $policies := false -}}
+  {{- range $path, $_ := $v.workspace.files }}{{ if and (hasPrefix (printf "%s/" $folder) $path) (hasSuffix ".rego" $path) }}{{ $policies = true }}{{ end }}{{ end -}}
+  {{- if not (or $elsewhere $policies) }}{{ fail (printf "workspace.source values needs policies in workspace.files, below %s; without one nothing is allowed." $folder) }}{{ end -}}
+{{- end -}}
 {{- if and (eq $v.workspace.source "configMap") (not $v.workspace.configMap.name) }}{{ fail "workspace.source configMap needs workspace.configMap.name." }}{{ end -}}
 {{- if and $v.migration.enabled (ne $v.store.kind "postgres") }}{{ fail "migration is for store.kind postgres; a node brings its own SQLite files to a newer format." }}{{ end -}}
 {{- if and $v.migration.enabled (not $v.migration.existingSecret) }}{{ fail "migration.enabled needs migration.existingSecret, with the URLs of the tables' owner." }}{{ end -}}
@@ -100,5 +116,58 @@
 {{- end -}}
 {{- range $path := list (list "gateway" "listen") (list "decide" "listen") (list "events" "listen") (list "control" "listen") (list "control" "tls") (list "control" "insecure") (list "control" "probes") (list "envoy" "listen") (list "envoy" "tls") (list "envoy" "insecure") (list "audit" "store") }}
   {{- if hasKey (default dict (index $v.config (first $path))) (last $path) }}{{ fail (printf "config.%s is set by the chart; leave it out." (join "." $path)) }}{{ end -}}
+{{- end -}}
+{{- if $v.opa.enabled }}
+  {{- if not (or $v.opa.config.bundles $v.opa.config.discovery) }}{{ fail "opa.enabled needs opa.config with bundles, or discovery: an OPA that nobody gives policies has none, and each node denies everything." }}{{ end -}}
+  {{- if and $v.opa.secrets.env (not $v.opa.secrets.name) }}{{ fail "opa.secrets.env takes variables from a Secret: set opa.secrets.name." }}{{ end -}}
+  {{- if and $v.opa.secrets.name (eq $v.opa.secrets.name (include "lockgate.secretName" .)) }}{{ fail "opa.secrets.name is Lockgate's own Secret, whose keys OPA has no use for: give OPA one of its own." }}{{ end -}}
+  {{- if and (contains "/run/opa/secrets/" (toJson $v.opa.config)) (not $v.opa.secrets.name) }}{{ fail "opa.config names a file in /run/opa/secrets: set opa.secrets.name." }}{{ end -}}
+  {{- if and $v.networkPolicy.enabled $v.opa.config.services (not $v.networkPolicy.egress) }}{{ fail "The network policy lets OPA reach none of opa.config.services, so that no node starts: name them in networkPolicy.egress." }}{{ end -}}
+{{- end -}}
+{{- if and (eq $v.secrets.source "vault") $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}{{ fail "The network policy lets nobody reach Vault, so that no node starts: name it in networkPolicy.egress." }}{{ end -}}
+{{- include "lockgate.secretFiles" . -}}
+{{- end }}
+
+{{/* A file that is a folder of another, too, which no volume can have. `paths` are sorted. */}}
+{{- define "lockgate.folders" -}}
+{{- $all := .paths -}}
+{{- range $path := prepend .paths "lockgate.yaml" -}}
+  {{- range $other := $all -}}
+    {{- if hasPrefix (printf "%s/" $path) $other }}{{ fail (printf "%s has %s, where %s is a file: rename one." $.value $other $path) }}{{ end -}}
+  {{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Files that the configuration names, and that the values say nobody puts there. What is in a Secret of one's own, or a CSI volume, they do not say. */}}
+{{- define "lockgate.secretFiles" -}}
+{{- $v := .Values -}}
+{{- $secrets := $v.secrets -}}
+{{- $written := dict -}}
+{{- if eq $secrets.source "externalSecret" -}}{{- $written = $secrets.externalSecret.data -}}
+  {{- range $name, $key := $secrets.env }}
+    {{- if not (hasKey $written $key) }}{{ fail (printf "secrets.env.%s is %s, which secrets.externalSecret.data does not have." $name $key) }}{{ end -}}
+  {{- end -}}
+{{- else if eq $secrets.source "vault" -}}{{- $written = $secrets.vault.files -}}
+  {{- range $file, $from := $secrets.vault.files }}
+    {{- $named := or (hasKey $secrets.vault.annotations (printf "vault.hashicorp.com/agent-inject-template-%s" $file)) (hasKey $secrets.vault.annotations (printf "vault.hashicorp.com/agent-inject-template-file-%s" $file)) -}}
+    {{- if not (or $from.template $named) }}{{ fail (printf "secrets.vault.files.%s needs a template: without one the file has all fields of the secret with their names, and Lockgate reads a value." $file) }}{{ end -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq $v.tls.source "none" -}}
+  {{- $certified := false -}}
+  {{- range $v.extraVolumeMounts }}{{ if hasPrefix "/run/lockgate/tls" (toString .mountPath) }}{{ $certified = true }}{{ end }}{{ end -}}
+  {{- if and (contains "/run/lockgate/tls/" (include "lockgate.configuration" .)) (not $certified) }}{{ fail "The configuration names a certificate in /run/lockgate/tls, and tls.source none puts none there." }}{{ end -}}
+{{- end -}}
+{{- $mounted := false -}}
+{{- range $v.extraVolumeMounts }}{{ if hasPrefix "/run/lockgate/secrets" (toString .mountPath) }}{{ $mounted = true }}{{ end }}{{ end -}}
+{{- range $name, $_ := $secrets.vault.annotations }}{{ if regexMatch "agent-(inject-secret-|inject-file-|configmap)" $name }}{{ $mounted = true }}{{ end }}{{ end -}}
+{{- if and (has $secrets.source (list "none" "externalSecret" "vault")) (not $mounted) -}}
+  {{- range $path := regexFindAll "/run/lockgate/secrets/[-._A-Za-z0-9]+" (include "lockgate.configuration" .) -1 | uniq }}
+    {{- $file := base $path -}}
+    {{- if not (hasKey $written $file) }}
+      {{- if eq $secrets.source "none" }}{{ fail (printf "The configuration names %s, and secrets.source none puts nothing there." $path) }}{{ end -}}
+      {{- fail (printf "secrets.%s does not have %s, which nodes need." (ternary "vault.files" "externalSecret.data" (eq $secrets.source "vault")) $file) }}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
 {{- end }}

@@ -87,15 +87,7 @@ name: workspace
 projected:
   defaultMode: 0444
   sources:
-    - configMap:
-        name: {{ .config }}
-        items:
-          - {key: lockgate.yaml, path: lockgate.yaml}
-          {{- if eq $v.workspace.source "values" }}
-          {{- range $path, $_ := $v.workspace.files }}
-          - {key: {{ $path | replace "/" ".." | toJson }}, path: {{ $path | toJson }}}
-          {{- end }}
-          {{- end }}
+    {{- /* Of two files with one path the last source's is there: whoever's ConfigMap has a lockgate.yaml, this one counts. */}}
     {{- if eq $v.workspace.source "configMap" }}
     - configMap:
         name: {{ $v.workspace.configMap.name }}
@@ -106,4 +98,13 @@ projected:
           {{- end }}
         {{- end }}
     {{- end }}
+    - configMap:
+        name: {{ .config }}
+        items:
+          - {key: lockgate.yaml, path: lockgate.yaml}
+          {{- if eq $v.workspace.source "values" }}
+          {{- range $path, $_ := $v.workspace.files }}
+          - {key: {{ $path | replace "/" ".." | toJson }}, path: {{ $path | toJson }}}
+          {{- end }}
+          {{- end }}
 {{- end }}

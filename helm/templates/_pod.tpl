@@ -149,6 +149,12 @@ args:
   - --config-file=/etc/opa/opa.yaml
   {{- end }}
 securityContext: {{- include "lockgate.containerSecurity" . | nindent 2 }}
+{{- with .Values.opa.secrets.env }}
+env:
+  {{- range $name, $key := . }}
+  - {name: {{ $name }}, valueFrom: {secretKeyRef: {name: {{ $.Values.opa.secrets.name }}, key: {{ $key }}}}}
+  {{- end }}
+{{- end }}
 ports:
   - {name: opa-health, containerPort: 8282, protocol: TCP}
 resources: {{- toYaml .Values.opa.resources | nindent 2 }}
@@ -163,6 +169,9 @@ volumeMounts:
   - {name: opa-tmp, mountPath: /tmp}
   {{- if .Values.opa.config }}
   - {name: opa, mountPath: /etc/opa, readOnly: true}
+  {{- end }}
+  {{- if .Values.opa.secrets.name }}
+  - {name: opa-secrets, mountPath: /run/opa/secrets, readOnly: true}
   {{- end }}
 {{- end }}
 
@@ -221,6 +230,9 @@ spec:
     - {name: opa-tmp, emptyDir: {sizeLimit: {{ $v.scratch.tmp }}}}
     {{- if $v.opa.config }}
     - {name: opa, configMap: {name: {{ include "lockgate.fullname" . }}-opa}}
+    {{- end }}
+    {{- with $v.opa.secrets.name }}
+    - {name: opa-secrets, secret: {secretName: {{ . }}, defaultMode: 0440}}
     {{- end }}
     {{- end }}
     {{- with $v.extraVolumes }}

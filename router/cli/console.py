@@ -14,7 +14,7 @@ from router.identity.break_glass import MOST_MINUTES
 from router.settings import Address
 from router.system import SystemClock
 from router.wiring.sign_in import break_glass, break_glass_url, link_url, local_links
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 
 @click.group()
@@ -27,7 +27,7 @@ def console() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Where the control API listens, if `control.listen` leaves that to the system.")
 def link(config: Path, port: int | None) -> None:
     """Print a link that makes a browser of this machine an administrator. It works once, within 15 minutes."""
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     control = workspace.config.control
     links = local_links(workspace, SystemClock())
     if links is None:
@@ -46,7 +46,7 @@ def link(config: Path, port: int | None) -> None:
 def break_glass_link(config: Path, case: str, minutes: int, port: int | None) -> None:
     """Print a link that makes a browser an administrator for a short while, whatever the provider and the policy of the control API do.
     It works once, within 15 minutes; it is recorded and alarms."""
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     control = workspace.config.control
     glass = break_glass(workspace, SystemClock())
     if glass is None:

@@ -18,7 +18,7 @@ import click
 
 from router.cli.control_options import trust
 from router.errors import LockgateError
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 TIMEOUT_S = 60.0
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # an address to listen on is none to call
@@ -81,7 +81,7 @@ class ControlClient:
 
 def control_url(config: Path) -> str:
     """Where the workspace's control API listens. Raises ConfigError."""
-    control = parse(read(config, os.environ), os.environ).config.control
+    control = without_policies(config, os.environ).config.control
     if control.listen.port == 0:
         raise click.UsageError("The control API listens on a port that the system chose; name it with --url.")
     host = ANYWHERE.get(control.listen.host, control.listen.host)

@@ -25,7 +25,7 @@ from router.identity.key_service import KeyService
 from router.settings import duration
 from router.system import SystemClock
 from router.wiring.nodes import OpenApiKeys, api_keys_of
-from router.workspace import parse, read
+from router.workspace import without_policies
 from router.yaml_source import read_yaml
 
 FILE = "identity.sqlite"
@@ -153,7 +153,7 @@ def _configured(config: Path, clock: SystemClock, new: bool) -> OpenApiKeys:
         raise ConfigError(*told, "So nobody can tell where the keys are; put it right, or name the folder with --state.")
     if written.get("nodes") is None:
         return _file(file.parent / state, clock, new)
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     found = api_keys_of(workspace, clock)
     return _file(workspace.path(workspace.config.state), clock, new) if isinstance(found, SqliteApiKeys) else found
 

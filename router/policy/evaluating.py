@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.rego.check import named
-from adapters.rego.embedded import compile_all, load
-from adapters.rego.instrument import Definition, Explained, Explainer
+from adapters.rego.embedded import EmbeddedRego, compile_all, load
+from adapters.rego.instrument import Definition, Explained, Explainer, without
 from adapters.rego.plan import ENTRIES as ENTRY_RULES
 from adapters.rego.result import package_names
 from adapters.rego.syntax import Path
@@ -22,6 +23,7 @@ ENTRIES = ("admission", "decision")
 ASKABLE = (*ENTRIES, "review")
 DEADLINE_S = 10.0  # an author waits; the gateway has its own
 DEPTH = 6
+MOST_KEPT = 32  # that lack some definitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Policies:
     """A folder's policies, loaded as the gateway loads them. Raises ConfigError where they are refused."""
 
     def __init__(self, folder: PolicyFolder) -> None:
+        self._folder = folder
         self._engine = load(folder.policies, folder.data, deadline_s=DEADLINE_S)
+        self._lacking: dict[frozenset[Definition], Policies] = {}
         self.modules, _ = compile_all(folder.policies, {})
         self._explainer = Explainer(folder.policies, folder.data)
         self._named: dict[tuple[str, Path, int], set[Path]] = {}
@@ -67,6 +71,18 @@ class Policies:
             return [await judge(self._engine, entry_of(each), intents_of(each), each) for each in documents]
 
         return asyncio.run(judged())
+
+    def lacking(self, definitions: frozenset[Definition]) -> Policies:
+        """The policies in which none of these definitions is ever true."""
+        found = self._lacking.get(definitions) if definitions else self
+        if found is None:
+            found = self._lacking[definitions] = copy(self)
+            texts = without(self._folder.policies, definitions)
+            found._engine = EmbeddedRego(texts, self._folder.data, self._engine.plan, DEADLINE_S, remember=False)
+            found._explainer = Explainer(texts, self._folder.data)
+            if len(self._lacking) > MOST_KEPT:
+                del self._lacking[next(iter(self._lacking))]
+        return found
 
     def explain(self, document: Mapping[str, Any]) -> list[Explained]:
         """By every rule that is asked: the entry point's, the plausible intents' own where they have one, that of adopted packages."""

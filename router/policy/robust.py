@@ -12,11 +12,11 @@ from router.faults import Fault
 from router.policy.evaluating import ENTRIES, Policies
 from router.policy.folder import PolicyFolder
 from router.policy.inputs import Document, Steps, put, without
+from router.stages.signals import KINDS
 
 ALIKE = 3  # allowed inputs that are taken apart of those for which the same rules held
 PROBLEMS = ("undecodable", "charset_unsupported", "malformed_json", "encoded_body")
 UNRESOLVED = ("ambiguous", "out_of_scope", "undetermined", "unavailable", "skipped")
-SIGNALS = ("pii", "secret", "injection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,5 +141,5 @@ def _degraded(document: Document) -> Iterator[_Change]:
     for status in UNRESOLVED:
         unresolved = put(put(document, ("classification", "status"), status), ("classification", "intent"), None)
         yield _Change(("classification", "status"), status, put(put(unresolved, confidence, None), ("intent",), None))
-    for kind in SIGNALS:
+    for kind in KINDS:
         yield _Change(("signals", "unknown"), f"[{kind}]", put(document, ("signals", "unknown"), [kind]))

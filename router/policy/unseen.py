@@ -1,11 +1,13 @@
 """Signals that could not be computed: an allow must not rest on that something was not found where nobody could look.
 
 Much of what `robust` finds may be meant so; this never is. What a finding of some kind would stop, or change on its way, must not pass as
-it is while that kind is unknown, unless a rule says, by holding then, that such a request may pass.
+it is while that kind is unknown, unless a rule says that such a request may pass: one that holds then, did not hold before, and without
+which it would not pass. A rule that only notes that something is unknown lets nothing.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,17 +27,21 @@ from router.stages.secrets import secrets
 from router.stages.signals import KINDS
 
 SIGNALS, FINDINGS, UNKNOWN = ("signals",), ("signals", "findings"), ("signals", "unknown")
-LOOKED_FOR = (*KINDS, "text")
 SHIPPED = ("injection", "text.hidden_characters", "text.mixed_script", *sorted({*pii().names, *secrets().names}))
 ONCE, OFTEN = {"score": 1, "count": 1}, {"score": 1, "count": 1000}
 MOST = 3000  # requests that pass, of as many as there are
 MOST_EXPLAINED = 200  # of those that findings of a kind would stop; a rule is looked for that lets them
+MOST_LEFT_OUT = 40  # sets of rules that are left out, to see whether they let a request pass
+TOGETHER = 3  # rules that are left out at once
 SINGLY = 20  # requests with which findings are tried one by one, and not only all together
 PASSING = (Effect.ALLOW, Effect.REROUTE)
 PROTECTING = frozenset(("mask_body", "redact_fields", "require_review", "require_step_up"))
 MOST_ENDS = 500  # of names that are made up
 END = re.compile(r"\.?[a-z0-9_]{1,40}")
 LITERAL = re.compile(r'"([\w.-]{1,100})"|`([\w.-]{1,100})`')
+
+
+How = tuple[Effect, str | None, frozenset[tuple[str, str]]]  # with the duties that protect what is sent, each with its params
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ def unseen_faults(folder: PolicyFolder, policies: Policies, documents: Sequence[
     passing = [_Passing(each, verdict) for each, verdict in zip(tried, policies.verdicts(tried), strict=True) if verdict.effect in PASSING]
     passing = passing[:: -(-len(passing) // MOST) or 1]
     literals, found = _literals(folder), dict[str, Fault]()
-    for unknown in (*([kind] for kind in LOOKED_FOR), list(KINDS)):  # each alone, and together what a body that was cut off hides
+    for unknown in (*([kind] for kind in KINDS), list(KINDS)):  # each alone, and together what a body that was cut off hides
         verdicts = policies.verdicts([put(each.document, UNKNOWN, unknown) for each in passing])
         alike = [each for each, verdict in zip(passing, verdicts, strict=True) if _how(verdict) == _how(each.verdict)]
         for kind in unknown:
@@ -74,14 +80,55 @@ def _first(policies: Policies, alike: Sequence[_Passing], unknown: Sequence[str]
     free = [each for each in alike if not any(_kind(name) == kind for name in each.document["signals"]["findings"])]
     for each in islice(_stopped(policies, free, kind, literals), MOST_EXPLAINED):
         held, come_to = rules_of(policies, each.document)
-        if not rules_of(policies, put(each.document, UNKNOWN, list(unknown)))[0] - held:
+        blind = put(each.document, UNKNOWN, list(unknown))
+        if not _let(policies, blind, held, _how(each.verdict)):
             return _fault(_place(policies, kind, come_to, held), kind, each.verdict)
     return None
 
 
-def _how(verdict: Verdict) -> tuple[Effect, str | None, frozenset[str]]:
+def _let(policies: Policies, blind: Document, held: frozenset[Definition], how: How) -> bool:
+    """Whether it passes so because of rules that did not hold while all was known: without them it is kept from it. Of several of which
+    each is enough the others are come to only without the first."""
+    ahead, tried = [frozenset[Definition]()], 0
+    for lacking in ahead:
+        for each in _new(policies.lacking(lacking), blind, held):
+            more = lacking | each
+            if more in ahead:
+                continue
+            if tried == MOST_LEFT_OUT:
+                return False
+            tried += 1
+            (verdict,) = policies.lacking(more).verdicts([blind])
+            if _kept(how, _how(verdict)):
+                return True
+            if len({every.rule for every in more}) < TOGETHER:
+                ahead.append(more)
+    return False
+
+
+def _new(policies: Policies, blind: Document, held: frozenset[Definition]) -> Iterator[frozenset[Definition]]:
+    """What holds only now: each by itself, and each rule with all of its bodies. An `else` without a condition is for whatever is left, and
+    says nothing of such a request, though nothing may come out without it."""
+    new = (each for each in rules_of(policies, blind)[0] - held if not each.always)
+    found = sorted(new, key=lambda each: (each.file, each.line, each.rule))
+    yield from (frozenset((each,)) for each in found)
+    for rule in dict.fromkeys(each.rule for each in found):
+        bodies = frozenset(each for each in found if each.rule == rule)
+        if len(bodies) > 1:
+            yield bodies
+
+
+def _how(verdict: Verdict) -> How:
     """In which way it passes, or that it does not."""
-    return verdict.effect, verdict.reroute, PROTECTING & {each.name for each in verdict.obligations}
+    protecting = (each for each in verdict.obligations if each.name in PROTECTING)
+    duties = frozenset((each.name, json.dumps(each.params, sort_keys=True, default=dict)) for each in protecting)
+    return verdict.effect, verdict.reroute, duties
+
+
+def _kept(before: How, after: How) -> bool:
+    """Whether what passed in one way does not pass so any more: it is stopped, sent elsewhere, or protected where it was not."""
+    elsewhere = after[:2] != before[:2] and after[0] is not Effect.ALLOW
+    return elsewhere or bool(after[2] - before[2])
 
 
 def _stopped(policies: Policies, passing: Sequence[_Passing], kind: str, literals: Sequence[str]) -> Iterator[_Passing]:
@@ -95,8 +142,7 @@ def _stopped(policies: Policies, passing: Sequence[_Passing], kind: str, literal
 def _changed(policies: Policies, tried: Sequence[tuple[_Passing, Mapping[str, Any]]]) -> Iterator[tuple[_Passing, bool]]:
     verdicts = policies.verdicts([_finding(each.document, more) for each, more in tried])
     for (each, _), verdict in zip(tried, verdicts, strict=True):
-        before, after = _how(each.verdict), _how(verdict)
-        yield each, after != before and (after[0] is not Effect.ALLOW or after[2] > before[2])
+        yield each, _kept(_how(each.verdict), _how(verdict))
 
 
 def _finding(document: Document, more: Mapping[str, Any]) -> Document:

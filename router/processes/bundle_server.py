@@ -7,18 +7,21 @@ import logging
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from router.bundle.versions import OVERRIDE
 from router.config.bundles import BundleConfig
-from router.errors import BundleError, LockgateError
+from router.errors import BundleError, ConfigError, LockgateError
 from router.policy_sources import DOWNLOADED
 from router.processes.bundle_places import Place, make_place
 from router.processes.bundles import refuse_older
 from router.snapshot import Snapshot, read
 from router.validation import validate
+from router.wiring.policy import plan_policies
 from router.workspace import Workspace
 from router.workspace_secrets import parse_with_secrets
 from router.yaml_source import read_yaml
@@ -43,32 +46,53 @@ class Confirming(Protocol):
     def confirmed(self, workspace: Workspace) -> None: ...
 
 
-async def begin_with(path: Path, environment: Mapping[str, str]) -> tuple[Snapshot, Workspace, bool]:
-    """The workspace to start with. What a server gave before may not do any more, by other keys or for a release that asks for more: then
-    that server is asked for another, and the last says so. Raises ConfigError."""
-    snapshot = await read_with_bundle(path, environment)
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a start begins with. `given`: the policies' server has just given its bundle, though one was kept. `plan` is that of the
+    policies, where it was made already."""
+
+    snapshot: Snapshot
+    workspace: Workspace
+    given: bool = False
+    plan: dict[str, Any] | None = None
+
+
+async def begin_with(path: Path, environment: Mapping[str, str]) -> Beginning:
+    """The workspace to start with; where its bundle is on a server and none was ever kept, with what the server gives now. What it gave
+    before may not do any more, by other keys or for a release that asks for more or refuses more: then it is asked for another. Raises
+    ConfigError."""
+    snapshot = read(path, environment)
+    if DOWNLOADED not in snapshot.files:
+        return await _checked(await _with_given(snapshot, path, environment), environment)
+    if OVERRIDE in snapshot.files:
+        return await _checked(snapshot, environment)
     try:
-        return (*await asyncio.to_thread(_checked, snapshot, environment), False)
+        return await _checked(snapshot, environment, planned=True)
     except BundleError as error:
-        if DOWNLOADED not in snapshot.files or OVERRIDE in snapshot.files:
-            raise
         log.warning("the bundle that was kept cannot be used, so its server is asked for another: %s", error)
-    snapshot = await read_with_bundle(path, environment, anew=True)
-    return (*await asyncio.to_thread(_checked, snapshot, environment), True)
+    return await _checked(await _with_given(snapshot, path, environment), environment, given=True)
 
 
-def _checked(snapshot: Snapshot, environment: Mapping[str, str]) -> tuple[Snapshot, Workspace]:
+async def _checked(snapshot: Snapshot, environment: Mapping[str, str], *, given: bool = False, planned: bool = False) -> Beginning:
+    """`planned`: what only the engine finds in the policies is found now, too. Raises ConfigError; BundleError for what the bundle has."""
+    full, workspace = await asyncio.to_thread(_parsed, snapshot, environment)
+    try:
+        plan = await plan_policies(workspace) if planned else None
+    except ConfigError as error:
+        raise BundleError(str(error), "bundle_policy_refused") from error
+    return Beginning(full, workspace, given, plan)
+
+
+def _parsed(snapshot: Snapshot, environment: Mapping[str, str]) -> tuple[Snapshot, Workspace]:
     full, workspace = parse_with_secrets(snapshot, environment)
     refuse_older(workspace)
     return full, workspace
 
 
-async def read_with_bundle(path: Path, environment: Mapping[str, str], *, anew: bool = False) -> Snapshot:
-    """The workspace; where its bundle is on a server and none was ever kept, with what the server gives now. `anew`: whatever was kept.
-    Raises ConfigError."""
-    snapshot = read(path, environment)
+async def _with_given(snapshot: Snapshot, path: Path, environment: Mapping[str, str]) -> Snapshot:
+    """The workspace with what its bundles' server gives now, where it names one."""
     settings = _settings(snapshot, environment)
-    if settings is None or not settings.remote or (DOWNLOADED in snapshot.files and not anew):
+    if settings is None or not settings.remote:
         return snapshot
     server = make_place(settings, snapshot.root, environment)
     try:
@@ -85,22 +109,23 @@ async def follow(taking: Taking, confirming: Confirming) -> None:
             await asyncio.sleep(LOOK_S)
             continue
         try:
-            server = make_place(settings, taking.workspace.root, os.environ)
+            following = _Following(partial(make_place, settings, taking.workspace.root, os.environ), settings, taking, confirming)
         except LockgateError as error:
             log.error("the server of bundles cannot be asked: %s", error)
             await asyncio.sleep(LOOK_S)
             continue
         try:
-            await _Following(server, settings, taking, confirming).run()
+            await following.run()
         finally:
-            await server.close()
+            await following.close()
 
 
 class _Following:
-    """One server, under one configuration."""
+    """One server, under one configuration. `make` reads the files with its token, password and authorities."""
 
-    def __init__(self, server: Place, settings: BundleConfig, taking: Taking, confirming: Confirming) -> None:
-        self._server = server
+    def __init__(self, make: Callable[[], Place], settings: BundleConfig, taking: Taking, confirming: Confirming) -> None:
+        self._make = make
+        self._server = make()
         self._settings = settings
         self._taking = taking
         self._confirming = confirming
@@ -118,6 +143,19 @@ class _Following:
             digest = self._taking.workspace.digests.config
             await asyncio.sleep(await self._once())
 
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def _renew(self) -> None:
+        """A token, a password or authorities may be others by now, in files that somebody renews."""
+        try:
+            made = self._make()
+        except LockgateError as error:
+            log.debug("the server of bundles cannot be asked anew: %s", error)
+            return
+        await self._server.close()
+        self._server = made
+
     async def _once(self) -> float:
         """Seconds until the next question."""
         began = time.monotonic()
@@ -126,6 +164,7 @@ class _Following:
         except LockgateError as error:
             self._failures += 1
             (log.error if self._failures == 1 else log.debug)("the last good policies serve on: %s", error)
+            await self._renew()
             return min(self._settings.poll, FIRST_PAUSE_S * 2.0 ** min(self._failures, 30)) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
         self._failures = 0
         await self._take(given)

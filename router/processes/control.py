@@ -25,7 +25,7 @@ from router.config import Config, EnvoyConfig
 from router.errors import AuditError, ConfigError, LockgateError
 from router.ipc import Handler
 from router.processes import messages
-from router.processes.bundle_server import begin_with
+from router.processes.bundle_server import Beginning, begin_with
 from router.processes.bundles import Bundles
 from router.processes.certificates import ListenerCertificates
 from router.processes.conversations import ConversationDesk
@@ -52,7 +52,7 @@ from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
 from router.wiring.sign_in import link_url
-from router.workspace import Snapshot, Workspace
+from router.workspace import Workspace
 
 if TYPE_CHECKING:
     from router.processes.serving import Serving
@@ -82,7 +82,6 @@ class ControlProcess:
         self._progress = progress
         self._announce = announce
         self._clock = SystemClock()
-        self._given = False  # the policies' server has just given its bundle, though one was kept
         self._stopping = asyncio.Event()
         self._deadline = Deadline(STOP_S)
         self._membership: Membership | None = None
@@ -94,13 +93,14 @@ class ControlProcess:
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
         hand_over_soon()
-        snapshot, workspace, self._given = await begin_with(self._path, os.environ)  # 1
+        begun = await begin_with(self._path, os.environ)  # 1
+        workspace = begun.workspace
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2
         try:
             await evidence.system("started", _describe(workspace))  # 3
             try:
-                await self._with_evidence(snapshot, workspace, evidence)
+                await self._with_evidence(begun, evidence)
             except AuditError:
                 raise  # nothing is added to a ledger that is not in order
             except Exception as error:
@@ -138,7 +138,8 @@ class ControlProcess:
             last["the other nodes to hear that it is gone"] = self._membership.close()
         await self._deadline.beside(GOODBYES, last)
 
-    async def _with_evidence(self, snapshot: Snapshot, workspace: Workspace, evidence: Evidence) -> None:
+    async def _with_evidence(self, begun: Beginning, evidence: Evidence) -> None:
+        snapshot, workspace = begun.snapshot, begun.workspace
         config = workspace.config
         certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S, evidence.refusals.add)
         workers = self._wanted_workers or config.workers
@@ -182,14 +183,14 @@ class ControlProcess:
             if reports is not None:
                 await reports.open()
             await supervisor.launch(workers)  # 4
-            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), plan_policies(workspace), _loaded())  # 5
+            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _planned(begun), _loaded())  # 5
             if not await self._ends_before_a_stop(preparing):
                 return
             model, plan, serving_type = preparing.result()
             for sock in sockets.values():
                 listen(sock)
             bundles = Bundles(evidence, supervisor.policy_until)
-            fresh = self._given or not bundles.is_kept(workspace)
+            fresh = begun.given or not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
             await supervisor.certificates(certificates.payload)
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
@@ -334,6 +335,11 @@ def _has(*modules: str) -> bool:
 
 def _addresses(sockets: Sequence[socket.socket]) -> tuple[Address, ...]:
     return tuple(Address(*sock.getsockname()[:2]) for sock in sockets)
+
+
+async def _planned(begun: Beginning) -> dict[str, Any] | None:
+    """Raises ConfigError."""
+    return begun.plan if begun.plan is not None else await plan_policies(begun.workspace)
 
 
 async def _loaded() -> type[Serving]:

@@ -17,6 +17,7 @@ from router.processes.reload import Reloader
 from router.processes.rollouts import Beside, Examining, Live
 from router.processes.supervisor import Supervisor
 from router.processes.versions import InForce
+from router.review.holding import actors
 from router.review.people import People
 from router.rollout import views
 from router.rollout.records import counts
@@ -118,7 +119,7 @@ def make_rollouts(
     reloader: Reloader, supervisor: Supervisor, in_force: InForce, evidence: Evidence, clock: Clock, trials: Trials
 ) -> Rollouts:
     live, files = Live(reloader, supervisor, in_force), RolloutFiles(in_force.versions.folder)
-    service = RolloutService(files, in_force.versions, evidence.ledger, evidence.keys, live, clock, UuidV7())
+    service = RolloutService(files, in_force.versions, evidence.ledger, evidence.keys, live, clock, UuidV7(), actors)
     reloader.candidates = Beside(service, live)
     return Rollouts(service, RolloutDesk(service, files, Examining(reloader, trials), People(evidence.keys), in_force, reloader))
 

@@ -18,18 +18,26 @@ ROLLED_BACK_TO, RELEASED, OVERRIDE_ENDED = "policy_rolled_back", "policy_release
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`id` is the subject's; `key_id` and `key` are of the key that what is about them is sealed under."""
+    """`id` is the subject's; `key_id` and `key` are of the key that what is about them is sealed under. `acting`: keys of those who act for
+    them."""
 
     id: str
     key_id: str
     key: bytes = field(repr=False)
+    acting: tuple[str, ...] = ()
+
+    @property
+    def people(self) -> frozenset[str]:
+        return frozenset((self.key_id, *self.acting))
 
 
 def change(
     rollout: Rollout, event: Event, at_ns: int, step: int, told: Mapping[str, Any], by: Person | None = None, comment: str = ""
 ) -> Change:
     """`told`: further details, nothing personal. Nobody is `by` for what Lockgate does by itself."""
-    details = {**_of(rollout, step), "author": rollout.author, "approver": rollout.approver, **told}
+    acting = {"author_acting": list(rollout.author_acting)} if rollout.author_acting else {}
+    acting |= {"acting": list(by.acting)} if by is not None and by.acting else {}
+    details = {**_of(rollout, step), "author": rollout.author, "approver": rollout.approver, **acting, **told}
     return Change(event, at_ns, step, _entry(event, at_ns, details, rollout.id, by, comment), dict(told))
 
 

@@ -35,7 +35,7 @@ from router.rollout.state import (
     following,
 )
 from router.rollout.store import RolloutFiles
-from router.rollout.story import Keys, Ledger, Story
+from router.rollout.story import Acting, Keys, Ledger, Story
 
 log = logging.getLogger("lockgate.policy")
 SECOND_NS = 1_000_000_000
@@ -45,9 +45,18 @@ class RolloutService:
     """One at a time: two candidates over the same policies could not be told apart by what they flip."""
 
     def __init__(
-        self, files: RolloutFiles, versions: Versions, ledger: Ledger, keys: Keys, serving: Serving, clock: Clock, ids: Ids
+        self,
+        files: RolloutFiles,
+        versions: Versions,
+        ledger: Ledger,
+        keys: Keys,
+        serving: Serving,
+        clock: Clock,
+        ids: Ids,
+        acting: Acting,
     ) -> None:
-        self._story = Story(files, ledger, keys, clock, ids)
+        """`acting` names who acts for a subject: they are held to be one with it."""
+        self._story = Story(files, ledger, keys, clock, ids, acting)
         self._versions = versions
         self._serving = serving
         self._clock = clock
@@ -83,6 +92,7 @@ class RolloutService:
                 over_policy=found.over_policy,
                 plan=plan,
                 author=person.key_id,
+                author_acting=person.acting,
             )
             rollout = await self._story.moved(rollout, Event.PROPOSED, -1, by=person, comment=comment)
             self._versions.keep_archive(found.archive)  # nobody waited for it before, and it may have been cleared away meanwhile
@@ -94,7 +104,7 @@ class RolloutService:
             await self._story.ping()
             rollout, person = self.found(rollout_id), await self._story.person(by)
             await self._story.author_is_there(rollout)
-            check_approval(rollout, person.key_id, digest)
+            check_approval(rollout, person.people, digest)
             await self._refuse_superseded(rollout)
             rollout = await self._story.moved(replace(rollout, approver=person.key_id), Event.APPROVED, 0, by=person, comment=comment)
             try:
@@ -110,7 +120,7 @@ class RolloutService:
         """Raises RefusedError, AuditError, StateError."""
         async with self._one_at_a_time:
             rollout, person = self.found(rollout_id), await self._story.person(by)
-            check_rejection(rollout, person.key_id)
+            check_rejection(rollout, person.people)
             return await self._story.moved(rollout, Event.REJECTED, -1, by=person, comment=comment)
 
     async def withdraw(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
@@ -126,7 +136,7 @@ class RolloutService:
             await self._story.ping()
             rollout, person = self.found(rollout_id), await self._story.person(by)
             await self._story.author_is_there(rollout)
-            check_advance(rollout, person.key_id)
+            check_advance(rollout, person.people)
             if await self._left_out(rollout):
                 raise RefusedError("It cannot go on with the workspace that was taken up meanwhile.", "rollout_state", 409)
             return await self._go_on(rollout, person, comment)

@@ -4,7 +4,7 @@ anything: each move says what follows, or refuses."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -70,7 +70,8 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """`archive` is the digest of the candidate's bytes, `policy` the one that its verdicts bear, `config` the digest of the configuration
-    with it. `over` and `over_policy` are those of what it was proposed over. `author` and `approver` are ids of people's keys."""
+    with it. `over` and `over_policy` are those of what it was proposed over. `author` and `approver` are ids of people's keys,
+    `author_acting` those of whoever acted for the author."""
 
     id: str
     created_ns: int
@@ -84,6 +85,7 @@ class Rollout:
     plan: RolloutConfig
     author: str
     approver: str = ""
+    author_acting: tuple[str, ...] = ()
     history: tuple[Change, ...] = ()
 
     @property
@@ -112,18 +114,18 @@ class Rollout:
         return replace(self, history=tuple(replace(each, recorded=True) for each in self.history))
 
 
-def check_approval(rollout: Rollout, by: str, digest: str) -> None:
-    """Raises RefusedError."""
+def check_approval(rollout: Rollout, people: Collection[str], digest: str) -> None:
+    """`people`, here and below: keys of who does it, and of whoever acts for them. Raises RefusedError."""
     _must_be(rollout, State.PROPOSED, "approved")
-    _somebody_else(rollout, by)
+    _somebody_else(rollout, people)
     if digest != rollout.digest:
         raise RefusedError("That is the digest of something else than what was proposed; look at it again.", "rollout_changed", 409)
 
 
-def check_rejection(rollout: Rollout, by: str) -> None:
+def check_rejection(rollout: Rollout, people: Collection[str]) -> None:
     """Raises RefusedError."""
     _must_be(rollout, State.PROPOSED, "rejected")
-    _somebody_else(rollout, by)
+    _somebody_else(rollout, people)
 
 
 def check_withdrawal(rollout: Rollout, by: str) -> None:
@@ -133,10 +135,10 @@ def check_withdrawal(rollout: Rollout, by: str) -> None:
         raise RefusedError("Only who proposed it can withdraw it.", "rollout_not_yours", 403)
 
 
-def check_advance(rollout: Rollout, by: str) -> None:
+def check_advance(rollout: Rollout, people: Collection[str]) -> None:
     """Raises RefusedError."""
     _must_be(rollout, State.RUNNING, "taken further")
-    _somebody_else(rollout, by)
+    _somebody_else(rollout, people)
 
 
 def check_stop(rollout: Rollout) -> None:
@@ -156,6 +158,6 @@ def _must_be(rollout: Rollout, state: State, what: str) -> None:
         raise RefusedError(f"It is {rollout.state.replace('_', ' ')}, and cannot be {what}.", "rollout_state", 409)
 
 
-def _somebody_else(rollout: Rollout, by: str) -> None:
-    if by == rollout.author:
-        raise RefusedError("Who proposed it cannot be who says yes to it.", "self_approval", 403)
+def _somebody_else(rollout: Rollout, people: Collection[str]) -> None:
+    if {rollout.author, *rollout.author_acting} & set(people):
+        raise RefusedError("Who proposed it cannot be who says yes to it, nor in anybody's name.", "self_approval", 403)

@@ -64,6 +64,7 @@ def _written(rollout: Rollout) -> dict[str, Any]:
         "over_policy": rollout.over_policy,
         "plan": rollout.plan.model_dump(mode="json", by_alias=True),
         "author": rollout.author,
+        **({"author_acting": list(rollout.author_acting)} if rollout.author_acting else {}),  # a release before this one reads the rest
         "approver": rollout.approver,
         "history": [_change(each) for each in rollout.history],
     }
@@ -80,6 +81,7 @@ def _rollout(document: Mapping[str, Any]) -> Rollout:
     if document["version"] != 1:
         raise ValueError("another version")
     history = tuple(_read_change(each) for each in document["history"])
+    known["author_acting"] = tuple(known.get("author_acting", ()))  # an older release noted none
     return Rollout(**known, plan=RolloutConfig.model_validate(document["plan"]), history=history)
 
 

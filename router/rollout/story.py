@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from router.decision import Subject
@@ -14,6 +14,7 @@ from router.rollout.state import OPEN, Event, Rollout
 from router.rollout.store import RolloutFiles
 
 Told = Mapping[str, Any]
+Acting = Callable[[Subject], Sequence[str]]  # who acts for a subject
 
 
 class Ledger(Protocol):
@@ -30,7 +31,8 @@ class Keys(SubjectKeys, Protocol):
 class Story:
     """`behind`: moves may be missing in the ledger."""
 
-    def __init__(self, files: RolloutFiles, ledger: Ledger, keys: Keys, clock: Clock, ids: Ids) -> None:
+    def __init__(self, files: RolloutFiles, ledger: Ledger, keys: Keys, clock: Clock, ids: Ids, acting: Acting) -> None:
+        self._acting = acting
         self._files = files
         self._ledger = ledger
         self._keys = keys
@@ -111,11 +113,13 @@ class Story:
         return recorded
 
     async def person(self, subject: Subject) -> Person:
-        return Person(subject.id, *await self._keys.key_for(subject.id))
+        key_id, key = await self._keys.key_for(subject.id)
+        acting = [(await self._keys.key_for(name))[0] for name in self._acting(subject)]
+        return Person(subject.id, key_id, key, tuple(sorted({*acting} - {key_id})))
 
     async def author_is_there(self, rollout: Rollout) -> None:
         """Who was erased comes again under another key, and would seem to be somebody else."""
-        if await self._keys.key(rollout.author) is None:
+        if None in [await self._keys.key(each) for each in (rollout.author, *rollout.author_acting)]:
             raise RefusedError("Who proposed it was erased, so nobody can tell who else that is not.", "rollout_author_erased", 409)
 
     def open(self) -> Rollout | None:

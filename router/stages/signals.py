@@ -22,8 +22,8 @@ from router.stages.pii import pii
 from router.stages.secrets import secrets
 
 log = logging.getLogger("lockgate.signals")
-KINDS = ("pii", "secret", "injection")
-NAMED_UNKNOWN = (*KINDS, "text", "language")
+KINDS = ("pii", "secret", "injection", "text")  # of findings in what was sent, of which nobody can say anything where it was not seen
+NAMED_UNKNOWN = (*KINDS, "language")
 HIDDEN_TEXT = "[masked]"
 _CUT_TAIL = 128  # characters; a text that was cut may end inside of something that would have been masked
 

@@ -22,6 +22,7 @@ from router.config.rollouts import RolloutConfig
 from router.decision import Subject
 from router.errors import AuditError, ConfigError, LockgateError, RefusedError, StateError
 from router.ports import Entry
+from router.review.holding import actors
 from router.rollout.examined import Examined
 from router.rollout.figures import Figures
 from router.rollout.service import RolloutService
@@ -200,12 +201,12 @@ class Desk:
         self.files = Files(self.versions.folder, faults)
         self.workers = Workers(folder, self.versions, faults)
         self.clock = clock
-        self.service = RolloutService(self.files, self.versions, Ledger(ledger, faults), keys, self.workers, clock, UuidV7())
+        self.service = RolloutService(self.files, self.versions, Ledger(ledger, faults), keys, self.workers, clock, UuidV7(), actors)
         self.workers.counted = [compared(5)]
 
-    async def proposed(self, plan: RolloutConfig = PLAN) -> Rollout:
+    async def proposed(self, plan: RolloutConfig = PLAN, by: Subject = ADA) -> Rollout:
         found = Examined(CANDIDATE, f"policy {DIGEST}", "c" * 64, "r2", None, *self.workers.over)
-        return await self.service.propose(found, plan, ADA, "please")
+        return await self.service.propose(found, plan, by, "please")
 
     async def approved(self, plan: RolloutConfig = PLAN) -> Rollout:
         rollout = await self.proposed(plan)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.rollout.stage import NOBODY
 from router.rollout.state import AFTER as AFTERWARDS
 from router.rollout.state import Event, State
 from tests.faults.rollout_desk import (
+    ADA,
     AFTER,
     BEFORE,
     DIGEST,
@@ -228,6 +231,24 @@ async def test_a_changed_workspace_that_no_worker_could_take_up_ends_nothing(tmp
         desk.workers.in_force = "1" * 64
         await desk.rounds(1, 1)
         assert desk.service.found(rollout.id).state is State.SUPERSEDED
+
+
+async def test_who_proposed_it_says_no_yes_in_anothers_name(tmp_path: Path) -> None:
+    """Nor does the agent that proposed it for them."""
+    by_agent = replace(ADA, claims={"act": {"sub": "agent"}})
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.proposed(by=by_agent)
+        for who in (
+            replace(PAT, claims={"act": {"sub": "ada"}}),
+            Subject("agent", "service"),
+            replace(PAT, claims={"act": {"sub": "agent"}}),
+        ):
+            with pytest.raises(RefusedError) as caught:
+                await desk.service.approve(rollout.id, who, rollout.digest, "")
+            assert caught.value.code == "self_approval"
+        await desk.service.approve(rollout.id, PAT, rollout.digest, "yes")
+        (agent,) = desk.service.found(rollout.id).author_acting
+        assert leaves(tmp_path)[-1]["details"]["author_acting"] == [agent]
 
 
 async def test_policies_that_changed_while_it_began_end_it(tmp_path: Path) -> None:

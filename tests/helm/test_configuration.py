@@ -126,6 +126,25 @@ def test_files_in_values_arrive_as_they_were_written(content: str, path: str, tm
     assert (laid_out(tmp_path, manifests(given)) / path).read_bytes() == content.encode()
 
 
+def test_the_charts_configuration_counts_where_a_workspace_has_one() -> None:
+    """A ConfigMap made of a whole workspace has its lockgate.yaml, too. Of two sources with one path the kubelet takes the last."""
+    found = manifests({"workspace": {"source": "configMap", "configMap": {"name": "shop"}}})
+    (volume,) = [each for each in one(found, "StatefulSet")["spec"]["template"]["spec"]["volumes"] if each["name"] == "workspace"]
+    named = [each["configMap"]["name"] for each in volume["projected"]["sources"]]
+    assert named == ["shop", "demo-lockgate"]
+
+
+def test_opa_has_a_secret_of_its_own() -> None:
+    """Its files and variables, and no mount of Lockgate's; Lockgate has none of OPA's."""
+    spec = one(manifests(values("both-vault-opa")), "StatefulSet")["spec"]["template"]["spec"]
+    (opa,), (lockgate,) = spec["initContainers"], spec["containers"]
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    mounts = {each["mountPath"]: each["name"] for each in opa["volumeMounts"]}
+    assert volumes[mounts["/run/opa/secrets"]]["secret"]["secretName"] == "lockgate-opa"
+    assert opa["env"] == [{"name": "POLICIES_HOST", "valueFrom": {"secretKeyRef": {"name": "lockgate-opa", "key": "host"}}}]
+    assert {each["name"] for each in opa["volumeMounts"]} & {each["name"] for each in lockgate["volumeMounts"]} == set()
+
+
 def test_pods_end_later_than_lockgate_does() -> None:
     """The kubelet waits for preStop, and for as long as a node takes to stop, whatever hangs."""
     spec = one(manifests(), "StatefulSet")["spec"]["template"]["spec"]

@@ -16,7 +16,17 @@ UNREACHED: dict[str, Any] = {"store": {"kind": "postgres"}, "secrets": {"source"
 POSTGRES = UNREACHED | {"networkPolicy": {"postgres": [{"podSelector": {"matchLabels": {"app": "postgres"}}}]}}
 ELSEWHERE = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}
 EVENTS: dict[str, Any] = {"events": {"enabled": True}, "config": {"events": {"sources": {"shop": {}}}}}
-OPA: dict[str, Any] = {"enabled": True, "image": {"tag": "1.20.0"}}
+SERVED = {"services": {"policies": {"url": "https://policies.example.com"}}, "bundles": {"lockgate": {"service": "policies"}}}
+OPA: dict[str, Any] = {"enabled": True, "image": {"tag": "1.20.0"}, "config": SERVED}
+VAULT: dict[str, Any] = {
+    "secrets": {
+        "source": "vault",
+        "vault": {"role": "r", "files": {name: {"secret": "kv/l", "template": "t"} for name in ("ledger.key", "sealing.key")}},
+    },
+    "networkPolicy": {"egress": [ELSEWHERE]},
+}
+EXTERNAL: dict[str, Any] = {"source": "externalSecret", "externalSecret": {"store": {"name": "v"}, "data": {"ledger.key": {"key": "l"}}}}
+CATALOG = {"catalog.yaml": "x", "policies/a.rego": "package lockgate.a"}
 ENVOY: dict[str, Any] = {"envoy": {"enabled": True}, "tls": {"source": "secret", "secretName": "t"}}
 SHAPES = {
     "an unknown key": ({"replica": 2}, "replica"),
@@ -31,6 +41,7 @@ SHAPES = {
     "a peer that names nobody": ({"networkPolicy": {"gateway": [{}]}}, "gateway"),
     "a peer of another form": ({"networkPolicy": {"gateway": [{"cidr": "10.0.0.0/8"}]}}, "cidr"),
     "a path that leaves the workspace": ({"workspace": {"files": {"../x": ""}}}, "../x"),
+    "a key's path that leaves the workspace": ({"workspace": {"configMap": {"items": {"x": "../x"}}}}, "../x"),
     "a body mode that passes bodies on unjudged": ({"gatewayApi": {"extProc": {"requestBody": "Streamed"}}}, "requestBody"),
     "a grace shorter than the drain": ({"drain": {"terminationGracePeriodSeconds": 30}}, "terminationGracePeriodSeconds"),
 }
@@ -83,6 +94,59 @@ SENTENCES = {
     "a bundle that OPA would not see": (
         {"opa": OPA, "config": {"policy": {"bundle": {"from": "policies.tar.gz"}}}},
         "leave config.policy.bundle out",
+    ),
+    "a file that is a folder": (
+        {"workspace": {"source": "values", "files": CATALOG | {"policies/a.rego/b": ""}}},
+        "workspace.files has policies/a.rego/b, where policies/a.rego is a file",
+    ),
+    "a folder where the configuration is": (
+        {"workspace": {"source": "values", "files": CATALOG | {"lockgate.yaml/b": ""}}},
+        "workspace.files has lockgate.yaml/b",
+    ),
+    "a workspace without policies": (
+        {"workspace": {"source": "values", "files": {"catalog.yaml": "x", "rules/a.rego": "x", "policies/data.yaml": "x"}}},
+        "needs policies in workspace.files, below policies",
+    ),
+    "a ConfigMap's own configuration": (
+        {"workspace": {"source": "configMap", "configMap": {"name": "w", "items": {"lockgate.yaml": "lockgate.yaml"}}}},
+        "workspace.configMap.items has lockgate.yaml",
+    ),
+    "two keys for one file": (
+        {"workspace": {"source": "configMap", "configMap": {"name": "w", "items": {"a": "catalog.yaml", "b": "catalog.yaml"}}}},
+        "workspace.configMap.items has a and b for one file (catalog.yaml)",
+    ),
+    "an OPA without policies": ({"opa": OPA | {"config": {}}}, "opa.enabled needs opa.config with bundles, or discovery"),
+    "OPA's server behind a closed network": ({"opa": OPA}, "lets OPA reach none of opa.config.services"),
+    "OPA's variables of nobody": ({"opa": OPA | {"secrets": {"env": {"A": "a"}}}}, "opa.secrets.env takes variables from a Secret"),
+    "OPA's files of nobody": (
+        {"opa": OPA | {"config": SERVED | {"keys": {"k": {"key": "/run/opa/secrets/k"}}}}},
+        "opa.config names a file in /run/opa/secrets",
+    ),
+    "the ledger's keys for OPA": (
+        {"opa": OPA | {"secrets": {"name": "s"}}, "secrets": {"source": "existing", "existing": {"name": "s"}}},
+        "give OPA one of its own",
+    ),
+    "a Vault that nobody reaches": (VAULT | {"networkPolicy": {}}, "lets nobody reach Vault"),
+    "a file of Vault's without its value": (
+        VAULT | {"secrets": {"source": "vault", "vault": {"role": "r", "files": {"ledger.key": {"secret": "kv/l"}}}}},
+        "secrets.vault.files.ledger.key needs a template",
+    ),
+    "a key that Vault is not asked for": (
+        VAULT | {"secrets": {"source": "vault", "vault": {"role": "r", "files": {"ledger.key": {"secret": "kv/l", "template": "t"}}}}},
+        "secrets.vault.files does not have sealing.key",
+    ),
+    "a key that is in no store": ({"secrets": EXTERNAL}, "secrets.externalSecret.data does not have sealing.key"),
+    "a variable that is in no store": (
+        {"secrets": EXTERNAL | {"env": {"LLM_KEY": "llm-key"}}},
+        "secrets.env.LLM_KEY is llm-key, which secrets.externalSecret.data does not have",
+    ),
+    "a file of a Secret that is none": (
+        {"config": {"shared_state": {"adapter": "redis", "url": {"file": "/run/lockgate/secrets/redis-url"}}}},
+        "names /run/lockgate/secrets/redis-url, and secrets.source none puts nothing there",
+    ),
+    "a certificate that is none": (
+        {"config": {"gateway": {"tls": {"certificate": "/run/lockgate/tls/tls.crt", "key": "/run/lockgate/tls/tls.key"}}}},
+        "names a certificate in /run/lockgate/tls, and tls.source none puts none there",
     ),
     "a ConfigMap without a name": ({"workspace": {"source": "configMap"}}, "workspace.configMap.name"),
     "a migration of SQLite": ({"migration": {"enabled": True, "existingSecret": "o"}}, "store.kind postgres"),
@@ -235,3 +299,26 @@ def test_the_sets_of_values_are_taken() -> None:
 def test_a_database_is_reached_by_any_rule_for_its_port(network: dict[str, Any]) -> None:
     """What is refused is only what cannot work."""
     assert rendered(UNREACHED | {"networkPolicy": network, "tls": {"insecure": True}})
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        {"annotations": {"vault.hashicorp.com/agent-inject-secret-sealing.key": "kv/s"}},
+        {"annotations": {"vault.hashicorp.com/agent-configmap": "agent"}},
+        {"files": VAULT["secrets"]["vault"]["files"] | {"redis-url": {"secret": "kv/r", "template": "t"}}},
+    ],
+)
+def test_what_vault_is_asked_for_by_annotations_counts(secrets: dict[str, Any]) -> None:
+    """The chart refuses what it knows to be missing, and nothing that somebody names in another way."""
+    vault = {"role": "r", "files": {"ledger.key": {"secret": "kv/l", "template": "t"}}} | secrets
+    assert rendered(VAULT | {"secrets": {"source": "vault", "vault": vault}})
+
+
+def test_policies_may_be_elsewhere_than_in_values() -> None:
+    """In a bundle, or with an OPA server."""
+    files = {"source": "values", "files": {"catalog.yaml": "x"}}
+    network = {"networkPolicy": {"egress": [ELSEWHERE]}}
+    assert rendered({"workspace": files, "config": {"policy": {"bundle": {"from": "b.tar.gz", "unsigned": True}}}})
+    assert rendered({"workspace": files, "opa": OPA} | network)
+    assert rendered({"workspace": files | {"files": {"catalog.yaml": "x", "r/a.rego": ""}}, "config": {"policy": {"path": "./r/"}}})

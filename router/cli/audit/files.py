@@ -25,7 +25,7 @@ from router.wiring.governance import Governance, hold_document
 from router.wiring.indexing import Indexing
 from router.wiring.ledger_place import ledger_place
 from router.wiring.nodes import REVIEWS_FILE
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace, without_policies
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class _Stopped:
 
 @asynccontextmanager
 async def _owned(config: Path) -> AsyncIterator[tuple[Workspace, Evidence]]:
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     if workspace.config.audit.store.adapter != "sqlite":
         message = (
             "Nodes that share a ledger keep keys in memory: give an API key with --key or LOCKGATE_KEY, so that one of them does this."

@@ -10,7 +10,7 @@ import click
 from router.cli.audit.sources import STORE, sources, store_option
 from router.cli.common import config_option
 from router.wiring.nodes import shared_place
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace, without_policies
 
 
 @click.command()
@@ -42,4 +42,4 @@ def _workspace(state: Path | None, config: Path) -> Workspace | None:
     """Of nodes that share more; none where only a ledger is named."""
     if state is not None or not config.exists() or click.get_current_context().meta.get(STORE) is not None:
         return None
-    return parse(read(config, os.environ), os.environ)
+    return without_policies(config, os.environ)

@@ -20,7 +20,7 @@ from router.cli.audit.sources import Sources, store_option
 from router.decision import Effect, Level, Result
 from router.faults import suggestion
 from router.settings import span
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace, without_policies
 
 LONGEST_S = 1e9
 FAULTY = 1
@@ -154,4 +154,4 @@ def question(place: Sources, subject: str | None, kind: str | None, wanted: dict
 def workspace_of(ctx: click.Context, state: Path | None, config: Path) -> Workspace | None:
     """Beside a state directory that was named, a configuration counts only when it was named, too."""
     named = ctx.get_parameter_source("config") is not ParameterSource.DEFAULT
-    return parse(read(config, os.environ), os.environ) if named or (state is None and config.exists()) else None
+    return without_policies(config, os.environ) if named or (state is None and config.exists()) else None

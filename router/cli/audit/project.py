@@ -18,7 +18,7 @@ from router.errors import ConfigError
 from router.faults import suggestion
 from router.processes.projecting import locked
 from router.wiring.projections import Followed, make_projections
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 PATIENCE_S = 60.0  # for a running server to be done with a batch
 LARGE = 50_000  # records in a batch: a rebuilt directory has few large files
@@ -44,7 +44,7 @@ def project_command(name: str, rebuild: bool, state: Path | None, config: Path) 
 
 
 def _named(name: str, config: Path) -> Followed:
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     known = {each.name: each for each in make_projections(workspace)}
     if name not in known:
         raise ConfigError(f"The configuration has no projection '{name}'.{suggestion(name, tuple(known))}")

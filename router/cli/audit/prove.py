@@ -23,7 +23,7 @@ from router.cli.audit.options import state_option
 from router.cli.audit.sources import Sources, note_in, sources
 from router.cli.common import config_option
 from router.errors import AuditError
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 HOW_LONG = "at the latest `audit.checkpoint.every` after it was written, or once Lockgate is stopped"
 
@@ -93,7 +93,7 @@ def _pending(error: AuditError, state: Path | None, config: Path) -> AuditError:
     """Says when the next checkpoint is due, as far as that can be known here."""
     due = HOW_LONG
     if state is None and config.exists():
-        plan = parse(read(config, os.environ), os.environ).config.audit.checkpoint
+        plan = without_policies(config, os.environ).config.audit.checkpoint
         due = f"at the latest {plan.every:g} s after it was written or after {plan.records} records, or once Lockgate is stopped"
     return AuditError(f"{error} The next one is signed {due}; then ask again.", error.code)
 

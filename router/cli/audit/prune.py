@@ -15,7 +15,7 @@ from router.cli.audit.orders import ordering, orders
 from router.cli.audit.sources import sources
 from router.cli.common import console, json_option, print_json
 from router.errors import AuditError
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ def _foreseen(config: Path) -> Json:
     from router.audit.governance.pruning import foreseen
     from router.wiring.governance import retention, summary_document  # what only this way needs
 
-    settings = parse(read(config, os.environ), os.environ).config.audit.retention
+    settings = without_policies(config, os.environ).config.audit.retention
     if settings is None:
         raise AuditError("The configuration has no audit.retention: nothing is pruned.", "audit_retention_missing")
     place = sources(None, config)

@@ -17,7 +17,7 @@ from router.wiring.ledger_keys import open_sealing_key
 from router.wiring.ledger_place import ledger_place
 from router.wiring.ledger_rotation import ledger_signer
 from router.wiring.recovery import BEHIND, DIFFERS, STOLEN, Around, Place, Predecessor, recover, recover_shared
-from router.workspace import Workspace, parse, read
+from router.workspace import Workspace, without_policies
 
 REASONS = ("restored", "key_lost", STOLEN, "damaged")
 
@@ -46,7 +46,7 @@ def recover_command(checkpoint: Path | None, copies: tuple[Path, ...], reason: s
 
     Erasures and legal holds go over, and what was erased and is in the subjects' keys again is destroyed.
     """
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     audit = workspace.config.audit
     published, signer, note = workspace.path(audit.checkpoint.directory), ledger_signer(workspace), note_in(checkpoint)
     around = Around([partial(SqlitePlace(each).reader, Stored) for each in copies], partial(_keys, workspace))

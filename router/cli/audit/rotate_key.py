@@ -17,7 +17,7 @@ from router.processes.evidence import agreed
 from router.system import SystemClock
 from router.wiring.ledger_place import ledger_place
 from router.wiring.ledger_rotation import checkpointing, ledger_signer, taken_over, taken_over_from_lost
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 
 @click.command("rotate-key")
@@ -31,7 +31,7 @@ def rotate_key(reason: str | None, old_key_lost: bool, old_key: str | None, conf
 
     In PostgreSQL other nodes may run; they sign no more until they have the new key. Witnesses are asked first, as at a start.
     """
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     if old_key is not None and not old_key_lost:
         raise click.UsageError("--old-key is only for --old-key-lost.")
     if not old_key_lost and workspace.config.audit.previous_key is None:

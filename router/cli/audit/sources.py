@@ -24,7 +24,7 @@ from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
 from router.wiring.ledger_keys import open_sealing_key, verifier_of
 from router.wiring.ledger_place import LedgerPlace, ledger_place, place_at
-from router.workspace import parse, read
+from router.workspace import without_policies
 
 STORE = "lockgate.store"
 
@@ -126,7 +126,7 @@ def sources(state: Path | None, config: Path) -> Sources:
         keys = folder / "keys"
         signing, sealing = SigningKeyReference(file=str(keys / "ledger.key")), SealingKeyReference(file=str(keys / "sealing.key"))
         return Sources(folder, signing, sealing, folder / "checkpoints", SqlitePlace(folder) if url is None else place_at(url))
-    workspace = parse(read(config, os.environ), os.environ)
+    workspace = without_policies(config, os.environ)
     audit, folder = workspace.config.audit, workspace.path(workspace.config.state)
     place = ledger_place(workspace) if url is None else place_at(url)
     checkpoints = workspace.path(audit.checkpoint.directory)

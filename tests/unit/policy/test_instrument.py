@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from adapters.rego.embedded import interpreter
-from adapters.rego.instrument import Explainer
+from adapters.rego.embedded import UNDEFINED, interpreter
+from adapters.rego.instrument import Explainer, without
 from tests.conformance.test_rego_differential import documents
 from tests.unit.policy.halden import ROOT, rego
 
@@ -79,6 +79,16 @@ def test_an_error_ends_what_there_is_to_tell():
     assert (found.answer, found.held) == ("", ())
 
 
+def test_bodies_on_one_line_are_told_apart(explainer):
+    """One held, the other did not; and each can be left out by itself."""
+    found = explainer.explain("data.lockgate.a.x", {"a": "z"})
+    assert ([each.body for each in found.not_held], [each.definition.body for each in found.held]) == ([0], [1])
+    first = without({"a.rego": TEXT}, [each for each in explainer.definitions if each.rule[-1] == "x" and each.body == 0])
+    engine = interpreter(first, "{}")
+    engine.set_input_json('{"a": "b"}')
+    assert engine.eval_rule_as_json("data.lockgate.a.x") == '"c"'
+
+
 def test_the_copy_answers_as_the_policies_do():
     """For hundreds of documents, broken ones among them."""
     policies, data = rego(ROOT / "policies"), orjson.dumps({}).decode()
@@ -94,3 +104,31 @@ def test_the_copy_answers_as_the_policies_do():
                 answer = ""
                 plain = interpreter(policies, data)
             assert explained.explain(f"data.lockgate.{entry}.result", document).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "left"),
+    [
+        ("x", 3, None),
+        ("y", 5, "[]"),
+        ("z", 10, "[]"),
+        ("u", 12, "{}"),
+        ("f", 14, None),
+        ("g", 16, None),
+        ("d", 18, None),
+        ("w", 20, None),
+        ("v", 24, None),
+        ("o", 28, '"none"'),
+    ],
+)
+def test_a_definition_that_is_left_out_is_never_true(explainer, rule, line, left):
+    """Whatever way a rule is written; an else goes on in its place, and all else is as it was."""
+    definitions = [each for each in explainer.definitions if (each.rule[-1], each.line) == (rule, line)]
+    document = orjson.dumps({"a": "b", "b": 1, "list": [6, 7], "nothing": 1}).decode()
+    whole, lacking = interpreter({"a.rego": TEXT}, "{}"), interpreter(without({"a.rego": TEXT}, definitions), "{}")
+    for each in "xyzugdwvo":
+        path, lacks = f"data.lockgate.a.{each}", each == rule or (rule, each) == ("f", "g")
+        for engine in (whole, lacking):
+            engine.set_input_json(document)
+        wanted = whole.eval_rule_as_json(path) if not lacks else UNDEFINED if left is None else left
+        assert lacking.eval_rule_as_json(path) == wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from router.policy.evaluating import Policies
 from router.policy.folder import PolicyFolder, read_folder
 from router.policy.unseen import unseen_faults
+from router.stages.signals import KINDS
 from tests.unit.policy.halden import HALDEN, ROOT
 
 ADMISSION = 'package lockgate.admission\n\nresult := {"effect": "allow", "reasons": [{"code": "a.in"}]}\n'
@@ -124,8 +126,80 @@ def test_who_passes_elsewhere_or_unmasked_passes(lets: str, finding: str) -> Non
 
 def test_what_is_cut_off_hides_findings_of_every_kind_at_once() -> None:
     """A rule that is about one kind alone says nothing of that."""
-    alone = f'result := {DENY} if input.signals.unknown in [["pii"], ["secret"], ["injection"]]'
+    alone = f'result := {DENY} if input.signals.unknown in [["pii"], ["secret"], ["injection"], ["text"]]'
     assert kinds(f"default result := {ALLOW}", f"result := {DENY} if input.signals.findings[{IBAN}]", alone) == ["pii"]
+
+
+CLEAN = f"not input.signals.findings[{IBAN}]"
+HAPPENED = "input.signals.unknown != []"
+NOTED = f'noted contains {{"code": "a.noted"}} if {HAPPENED}'
+TAGGED = f'noted contains {{"name": "tag", "params": {{"tags": ["a.noted"]}}}} if {HAPPENED}'
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (f"result := {ALLOW} if {CLEAN}", NOTED),
+        (f'result := {{"effect": "allow", "reasons": [reason | some reason in noted]}} if {CLEAN}', NOTED),
+        (f'result := {{"effect": "allow", "obligations": [duty | some duty in noted]}} if {CLEAN}', TAGGED),
+        (f"result := {ALLOW} if {CLEAN}\n\nelse := {ALLOW} if {{\n\tcount(noted) > 0\n\tfalse\n}}", NOTED),
+        (
+            f'result := {{"effect": "allow", "reasons": [{{"code": code}}]}} if {CLEAN}',
+            f'code := "a.noted" if {HAPPENED}\n\nelse := "a.whole"',
+        ),
+        (f"result := {ALLOW} if {{\n\t{CLEAN}\n\tseen\n}}", "seen if input.signals.unknown == []", f"seen if {HAPPENED}", "seen if true"),
+        (
+            f"result := {ALLOW} if {{\n\t{CLEAN}\n\tcount(seen) == 0\n}}",
+            "seen := [] if input.signals.unknown == []\n\nelse := [x | some x in []]",
+        ),
+    ],
+    ids=[
+        "by itself",
+        "as a reason",
+        "as a tag",
+        "where it decides nothing",
+        "as the reason's code",
+        "beside what holds anyway",
+        "in what is left",
+    ],
+)
+def test_who_only_notes_that_something_is_unknown_lets_nothing(rules: tuple[str, ...]) -> None:
+    """Without the rule the request would pass as well, so it is not what lets it."""
+    assert kinds(*rules) == ["pii"]
+
+
+WHOLE = "lax if input.signals.unknown == []"
+BLIND = "blind(seen) if seen.signals.unknown != []"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (WHOLE, "lax if blind(input)", BLIND),
+        (WHOLE, "lax if some_route", "lax if some_role", "some_route if blind(input)", "some_role if blind(input)", BLIND),
+        (WHOLE, "lax if count(leave) > 0", f'leave contains "a" if {HAPPENED}', f'leave contains "b" if {HAPPENED}'),
+        (WHOLE, f"lax if {HAPPENED}", NOTED),
+        (
+            "lax if not strict\n\nstrict if {\n\tblind(input)\n\tnot one\n\tnot two\n}",
+            "one if blind(input)",
+            "two if blind(input)",
+            BLIND,
+        ),
+    ],
+    ids=["by a helper", "by either of two", "by either of two of a set", "and notes it", "by what stops it otherwise"],
+)
+def test_who_lets_it_pass_may_do_so_by_several_rules(rules: tuple[str, ...]) -> None:
+    """Also where each of them is enough, or all begin with one helper that what stops a request asks, too."""
+    assert kinds(f"result := {ALLOW} if {{\n\t{CLEAN}\n\tlax\n}}", *rules) == []
+
+
+def test_what_protects_more_by_its_params_protects() -> None:
+    """Another field that is left out where something was found, and not where nobody looked."""
+    few, many = (
+        f'{{"effect": "allow", "obligations": [{{"name": "redact_fields", "params": {{"fields": [{fields}]}}}}]}}'
+        for fields in ('"/a"', '"/a", "/b"')
+    )
+    assert kinds(f"default result := {few}", f"result := {many} if input.signals.findings[{IBAN}]") == ["pii"]
 
 
 def test_a_kind_has_the_names_that_its_detectors_give() -> None:
@@ -146,6 +220,18 @@ def test_inputs_come_from_the_fixtures_where_there_are_any() -> None:
     only = f'result := {ALLOW} if {{\n\tstartswith(input.subject.id, "ad")\n\tnot input.signals.findings["secret.password"]\n}}'
     parts = '"classification": {"intent": "pay", "status": "classified"}, "route": {"name": "pay"}, "subject": {"id": "ada"}'
     assert (kinds(only), kinds(only, fixture=f'ada := {{"entry": "decision", {parts}}}')) == ([], ["secret"])
+
+
+@pytest.mark.parametrize("data", [ROOT / "policies" / "data.yaml", HALDEN / "policies" / "data.yaml"], ids=["own", "example"])
+def test_the_shipped_policies_without_their_own_rule_are_found(data: Path) -> None:
+    """What they say of signals begins otherwise where something is unknown, which lets nobody pass."""
+    folder = read_folder(ROOT / "policies", data)
+    (file,) = [name for name in folder.policies if name.endswith("rules/signals/unknown/unknown.rego")]
+    never = folder.policies[file].replace("\tnot inspected(input)\n", "\tfalse\n\tnot inspected(input)\n", 1)
+    assert never != folder.policies[file]
+    without = replace(folder, policies={**folder.policies, file: never})
+    found = [each.sentence for each in unseen_faults(without, Policies(without))]
+    assert {kind for each in found for kind in KINDS if f"the kind '{kind}'" in each} >= {"secret", "injection"}
 
 
 @pytest.mark.parametrize("data", [ROOT / "policies" / "data.yaml", HALDEN / "policies" / "data.yaml"])

@@ -50,15 +50,15 @@ def test_what_follows_a_step() -> None:
 @pytest.mark.parametrize(
     ("check", "made", "code"),
     [
-        (lambda found: state.check_approval(found, ADA.key_id, found.digest), rollout(), "self_approval"),
-        (lambda found: state.check_approval(found, PAT.key_id, "0" * 64), rollout(), "rollout_changed"),
-        (lambda found: state.check_approval(found, PAT.key_id, found.digest), rollout(Event.APPROVED), "rollout_state"),
-        (lambda found: state.check_approval(found, PAT.key_id, found.digest), rollout(Event.WITHDRAWN), "rollout_state"),
-        (lambda found: state.check_rejection(found, ADA.key_id), rollout(), "self_approval"),
+        (lambda found: state.check_approval(found, ADA.people, found.digest), rollout(), "self_approval"),
+        (lambda found: state.check_approval(found, PAT.people, "0" * 64), rollout(), "rollout_changed"),
+        (lambda found: state.check_approval(found, PAT.people, found.digest), rollout(Event.APPROVED), "rollout_state"),
+        (lambda found: state.check_approval(found, PAT.people, found.digest), rollout(Event.WITHDRAWN), "rollout_state"),
+        (lambda found: state.check_rejection(found, ADA.people), rollout(), "self_approval"),
         (lambda found: state.check_withdrawal(found, PAT.key_id), rollout(), "rollout_not_yours"),
         (lambda found: state.check_withdrawal(found, ADA.key_id), rollout(Event.APPROVED), "rollout_state"),
-        (lambda found: state.check_advance(found, ADA.key_id), rollout(Event.APPROVED), "self_approval"),
-        (lambda found: state.check_advance(found, PAT.key_id), rollout(), "rollout_state"),
+        (lambda found: state.check_advance(found, ADA.people), rollout(Event.APPROVED), "self_approval"),
+        (lambda found: state.check_advance(found, PAT.people), rollout(), "rollout_state"),
         (state.check_stop, rollout(), "rollout_state"),
         (state.check_stop, rollout(Event.APPROVED, Event.PROMOTED), "rollout_state"),
     ],
@@ -70,12 +70,29 @@ def test_what_may_not_be(check: Callable[[Rollout], None], made: Rollout, code: 
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("author_acting", "people"),
+    [(("k-bot",), ("k-bot",)), (("k-bot",), ("k-pat", "k-bot")), ((), ("k-pat", "k-ada"))],
+    ids=["the author's own hand", "by the same hand", "the author in another's name"],
+)
+def test_nobody_says_yes_to_their_own_in_another_name(author_acting: tuple[str, ...], people: tuple[str, ...]) -> None:
+    """Who acted when it was proposed, and who acts when it is approved, are the people."""
+    for made, check in (
+        (rollout(), lambda found: state.check_approval(found, people, found.digest)),
+        (rollout(), lambda found: state.check_rejection(found, people)),
+        (rollout(Event.APPROVED), lambda found: state.check_advance(found, people)),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            check(replace(made, author_acting=author_acting))
+        assert caught.value.code == "self_approval"
+
+
 def test_what_may_be() -> None:
     """Somebody else says yes or no, the author takes it back before, anybody afterwards."""
-    state.check_approval(rollout(), PAT.key_id, rollout().digest)
-    state.check_rejection(rollout(), PAT.key_id)
+    state.check_approval(rollout(), PAT.people, rollout().digest)
+    state.check_rejection(rollout(), PAT.people)
     state.check_withdrawal(rollout(), ADA.key_id)
-    state.check_advance(rollout(Event.APPROVED), PAT.key_id)
+    state.check_advance(rollout(Event.APPROVED), PAT.people)
     state.check_stop(rollout(Event.APPROVED))
 
 
@@ -98,8 +115,9 @@ def test_files_keep_all_of_it(tmp_path: Path) -> None:
     assert (list(files.all()), files.get("id1"), files.get("../id1")) == ([], None, None)
     made = rollout(Event.APPROVED, Event.STEPPED)
     files.put(made)
-    files.put(replaced(made, "id2"))
+    files.put(replaced(replace(made, author_acting=("k-bot",)), "id2"))
     assert files.get("id1") == made
+    assert next(files.all()).author_acting == ("k-bot",)
     assert [each.id for each in files.all()] == ["id2", "id1"]
     assert not next(files.all()).history[0].recorded
     assert all(each.recorded for each in made.all_recorded().history)

@@ -123,7 +123,7 @@ def test_a_body_of_another_kind_is_read_as_text() -> None:
 
 def test_a_binary_body_is_unknown() -> None:
     """What cannot be read has unknown signals, not none."""
-    assert DETECTOR.inspect(request_of(BodyView(b"\xff\xfe\x00\x80", "digest"))).unknown == ("pii", "secret", "injection")
+    assert DETECTOR.inspect(request_of(BodyView(b"\xff\xfe\x00\x80", "digest"))).unknown == ("pii", "secret", "injection", "text")
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_a_binary_body_is_unknown() -> None:
 )
 def test_what_was_not_seen_is_unknown(body: BodyView) -> None:
     """A body that was cut or could not be read leaves every signal about its content unknown."""
-    assert DETECTOR.inspect(request_of(body)).unknown == ("pii", "secret", "injection")
+    assert DETECTOR.inspect(request_of(body)).unknown == ("pii", "secret", "injection", "text")
 
 
 def test_a_body_with_more_strings_than_are_inspected_is_unknown() -> None:
     """The bound on inspected text shows as unknown, and what lies within it is still found."""
     signals = SignalDetector(most_chars=64).inspect(json_request({"b": "jane@acme.io", "a": ["x" * 40] * 9}))
-    assert signals.unknown == ("pii", "secret", "injection")
+    assert signals.unknown == ("pii", "secret", "injection", "text")
 
 
 def test_no_body_has_no_signals() -> None:
