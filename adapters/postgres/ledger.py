@@ -454,7 +454,10 @@ class PostgresStore:
                 connection.execute("INSERT INTO meta VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, value))
         meta = dict(connection.rows("SELECT name, value FROM meta"))
         if meta["origin"] != origin:
-            message = f"{_place(self._server)} holds the ledger of {meta['origin']}, not of {origin}."
+            message = (
+                f"{_place(self._server)} holds the ledger of {meta['origin']}, not of {origin}. To go on with it, set 'audit.origin' back; "
+                "to begin a new one after it, run `lockgate audit recover`."
+            )
             raise AuditError(message, "audit_origin_changed")
         if not successor and (in_force := _in_force(connection)) != self._verifier:
             message = f"{_place(self._server)} holds a ledger that is signed by {in_force}; this node has another key."

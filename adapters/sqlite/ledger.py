@@ -232,7 +232,11 @@ class SqliteStore:
         run("INSERT OR IGNORE INTO meta VALUES ('origin', ?)", (origin,))
         meta = dict(run("SELECT name, value FROM meta"))
         if meta["origin"] != origin:
-            raise AuditError(f"{self._path} is the ledger of {meta['origin']}, not of {origin}.", "audit_origin_changed")
+            raise AuditError(
+                f"{self._path} is the ledger of {meta['origin']}, not of {origin}. To go on with it, set 'audit.origin' back; "
+                "to begin a new one after it, run `lockgate audit recover`.",
+                "audit_origin_changed",
+            )
         if COPIED in meta:
             message = (
                 f"{self._path} is a backup's copy of {meta[COPIED]}: what was signed for since would be signed for anew, and otherwise."
