@@ -56,12 +56,13 @@ def test_a_signed_webhook_is_decided_recorded_and_delivered_as_an_event(lockgate
     assert lockgate.verify().returncode == 0
 
 
-def test_answers_have_one_date(lockgate: Lockgate) -> None:
+def test_answers_have_one_date(lockgate: Lockgate, target: Target) -> None:
     """Of an event, and of a call of the decide API that is refused by its announcement; two are none that HTTP knows."""
     refused = ask(lockgate.ports["decide"], "POST", "/v1/decide", content_length="999999999")
     assert refused.code == "body_too_large"
     for answer in (shop(lockgate, "dated", amount=1), ask(lockgate.ports["events"], "GET", "/readyz"), refused):
         assert [name.lower() for name, _ in answer.headers].count("date") == 1
+    until(lambda: target.came, "the event was delivered")
 
 
 def test_what_is_not_signed_or_signed_by_another_is_no_event(lockgate: Lockgate, target: Target) -> None:
