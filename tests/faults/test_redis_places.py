@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -23,11 +24,14 @@ from router.errors import ConfigError, StateError
 from router.ports import Draw, Quota
 from router.settings import Address
 from tests import redis_server
-from tests.faults.test_shared_state import ONE, Heard, failure, opened, until
+from tests.faults import test_shared_state
+from tests.faults.test_shared_state import ONE, Heard, failure, until
 from tests.faults.test_upstream_tls import Authority
 from tests.redis_server import RedisServer
 
 KEYS = [f"caller-{number}" for number in range(40)]
+opened = partial(test_shared_state.opened, patience=2.0)
+"""Longer than may be configured: several servers keep a small machine busy, and none of them is to be slow."""
 
 
 @contextmanager

@@ -52,9 +52,10 @@ def own_redis() -> Any:
 
 
 @asynccontextmanager
-async def opened(heard: Heard | None = None, root: Path = Path(), **settings: Any) -> AsyncIterator[RedisState]:
-    """As configured, with a pause between attempts that a test can wait for."""
-    state = RedisState(RedisSettings.model_validate({"retry": "50ms", "timeout": "100ms", **settings}), root, heard or Heard())
+async def opened(heard: Heard | None = None, root: Path = Path(), patience: float = 0.1, **settings: Any) -> AsyncIterator[RedisState]:
+    """As configured, with a pause between attempts that a test can wait for. `patience`: seconds for an answer."""
+    configured = RedisSettings.model_validate({"retry": "50ms", **settings}).model_copy(update={"timeout": patience})
+    state = RedisState(configured, root, heard or Heard())
     await state.open()
     try:
         yield state
