@@ -13,7 +13,7 @@ import orjson
 import router
 from router.bundle.content import package_path
 from router.errors import ConfigError
-from router.faults import Document, Fault
+from router.faults import Document, Fault, Loc
 from router.library import adopt, is_shipped
 from router.policy_data import POLICY_DATA, data_places, files_below, merged
 from router.policy_sources import MAX_BYTES, MAX_FILES, TEST_SUFFIX, policy_library, policy_paths
@@ -36,6 +36,18 @@ class PolicyFolder:
     data_file: str
     made: frozenset[str] = frozenset()
     documents: tuple[Document, ...] = ()
+
+    def value(self, path: Loc) -> Any:
+        """What the data has there; None for nothing."""
+        value: Any = self.data
+        for part in path:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+    def data_fault(self, loc: Loc, sentence: str) -> Fault:
+        """In the document that has it, of several."""
+        with_it = (each for each in self.documents if each.real(loc) == loc)
+        return next(with_it, Document(self.data_file, None)).fault(loc, sentence)
 
 
 def find(folder: Path | None, config: Path, data: Path | None = None) -> PolicyFolder:

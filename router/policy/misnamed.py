@@ -4,10 +4,9 @@ what is granted for its risk level."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from adapters.rego.reads import SETTINGS
-from router.faults import Document, Fault, Loc, suggestion
+from router.faults import Fault, Loc, suggestion
 from router.policy.folder import PolicyFolder
 
 # Where the shipped policies look up what the catalog names; keys of a mapping, or items of a list.
@@ -25,16 +24,14 @@ PLACES: Mapping[tuple[str, ...], str] = {
 def misnamed(folder: PolicyFolder, known: Mapping[str, Collection[str]]) -> Iterator[Fault]:
     """`known` has the catalog's names by what they are of."""
     for path, kind in PLACES.items():
-        for loc, name in _names(folder.data, (*SETTINGS[1:], *path)):
+        for loc, name in _names(folder, (*SETTINGS[1:], *path)):
             if name not in known[kind]:
                 sentence = f"The catalog has no {kind} '{name}', so this has no effect.{suggestion(name, known[kind])}"
-                documents = [each for each in folder.documents if each.real(loc) == loc] or [Document(folder.data_file, None)]
-                yield documents[0].fault(loc, sentence)
+                yield folder.data_fault(loc, sentence)
 
 
-def _names(data: Any, path: Loc) -> Iterator[tuple[Loc, str]]:
-    for part in path:
-        data = data.get(part) if isinstance(data, Mapping) else None
+def _names(folder: PolicyFolder, path: Loc) -> Iterator[tuple[Loc, str]]:
+    data = folder.value(path)
     if isinstance(data, Mapping):
         yield from (((*path, name), name) for name in data)
     elif isinstance(data, list):

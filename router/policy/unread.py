@@ -7,20 +7,15 @@ from typing import Any
 
 from adapters.rego.reads import SETTINGS
 from adapters.rego.syntax import Module, Path
-from router.faults import Document, Fault, suggestion
+from router.faults import Fault, suggestion
 from router.policy.folder import PolicyFolder
 
 
 def unread(folder: PolicyFolder, modules: Sequence[Module]) -> Iterator[Fault]:
     """The uppermost keys below `lockgate.config` that are named nowhere. A name counts as far as it is written out, and all below it."""
     named = {path[len(SETTINGS) :] for module in modules for path in _settings(module)}
-    settings: Any = folder.data
-    for part in SETTINGS[1:]:
-        settings = settings.get(part) if isinstance(settings, Mapping) else None
-    for path, sentence in _below(settings, (), named):
-        place = (*SETTINGS[1:], *path)
-        documents = [each for each in folder.documents if each.real(place) == place] or [Document(folder.data_file, None)]
-        yield documents[0].fault(place, sentence)
+    for path, sentence in _below(folder.value(SETTINGS[1:]), (), named):
+        yield folder.data_fault((*SETTINGS[1:], *path), sentence)
 
 
 def _below(value: Any, path: Path, named: Collection[Path]) -> Iterator[tuple[Path, str]]:
