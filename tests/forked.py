@@ -13,14 +13,16 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import IO
 
 from router.cli.main import run
-from tests.e2e.processes import inherited
+from tests.e2e.processes import Process, Started, inherited, until
 
 IMPORTED = (
     "router.cli.audit.commands",
@@ -29,6 +31,7 @@ IMPORTED = (
     "router.cli.control_client",
     "router.cli.policy.commands",
     "router.cli.policy.push",
+    "router.cli.serve",
     "router.workspace",
     "tests.faults.review_desk",
     "tests.forked",
@@ -83,6 +86,55 @@ def lockgate(
     return subprocess.CompletedProcess(["lockgate", *arguments], status, *texts)
 
 
+class Forked(Process):
+    """`lockgate` with these arguments, its imports done: `command` is what comes behind `python -m lockgate`."""
+
+    def _begun(self, log: IO[bytes], environment: Mapping[str, str]) -> Started:
+        _ready()
+        process = _beginning.Process(
+            target=_served, args=(tuple(self.command), self.folder or Path.cwd(), dict(environment), Path(log.name))
+        )
+        process.start()
+        begun = _Begun(process)
+        until(lambda: _leads(begun.pid), "it led a group of its own")
+        return begun
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    process: BaseProcess
+
+    @property
+    def pid(self) -> int:
+        if self.process.pid is None:
+            raise AssertionError("the process has not begun")
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.process.join(timeout)
+        if (status := self.poll()) is None:
+            raise subprocess.TimeoutExpired(["lockgate"], timeout or 0.0)
+        return status
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:  # it has ended since
+        return True
+
+
+def _served(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], log: Path) -> None:
+    os.setsid()
+    with log.open("ab") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    _done(arguments, folder, environment)
+
+
 def _whole(number: int) -> str:
     with open(number, encoding="utf-8", closefd=False) as file:
         return file.read()
@@ -92,6 +144,10 @@ def _command(arguments: tuple[str, ...], folder: Path, environment: dict[str, st
     for number, pipe in ((1, out), (2, err)):
         os.dup2(pipe.fileno(), number)
         pipe.close()
+    _done(arguments, folder, environment)
+
+
+def _done(arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

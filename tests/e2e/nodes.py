@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,10 +17,11 @@ from router.audit.keys.files import ensure_sealing_key, ensure_signing_key
 from router.decision import Subject
 from router.identity import api_keys
 from router.system import SystemClock
-from tests.e2e.processes import Process, until
+from tests.e2e.processes import until
 from tests.e2e.running import HOUR_NS, PEOPLE, Lockgate, Person, cli, listens, service
 from tests.e2e.test_postgres import Place, place_on
 from tests.e2e.yard import NAMES, Yard, load, merged, save
+from tests.forked import Forked
 from tests.postgres_server import PostgresServer
 
 DOORS = ("gateway", "decide", "control")
@@ -106,8 +106,8 @@ def _node(folder: Path, common: Mapping[str, int], place: Place, keys: Mapping[s
         written[door]["listen"] = f"${{{door.upper()}}}"
     save(yard.config, {**written, "state": "state"})
     environment = _addresses(ports) | {"LOCKGATE_NODE": folder.name}
-    command = [sys.executable, "-m", "lockgate", "serve", "--config", str(yard.config)]
-    return Lockgate(Process(command, folder / "lockgate.log", environment), ports, keys, yard.state, yard)
+    process = Forked(("serve", "--config", str(yard.config)), folder / "lockgate.log", environment)
+    return Lockgate(process, ports, keys, yard.state, yard)
 
 
 def command(node: Lockgate, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import IO, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -35,25 +35,37 @@ def inherited(more: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
+class Started(Protocol):
+    """What `subprocess.Popen` is of use for here."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 @dataclass(slots=True)
 class Process:
     command: Sequence[str]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
-    _started: subprocess.Popen[bytes] | None = None
+    _started: Started | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._started = subprocess.Popen(
-                self.command,
-                env=inherited(self.environment),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self._started = self._begun(log, inherited(self.environment))
+
+    def _begun(self, log: IO[bytes], environment: Mapping[str, str]) -> Started:
+        return subprocess.Popen(
+            self.command,
+            env=environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:

@@ -173,8 +173,11 @@ def cli(*arguments: str, folder: Path | None = None, timeout_s: float = 120, **e
 
 
 def serve(yard: Yard, folder: Path, keys: Mapping[str, str], *arguments: str, prefix: tuple[str, ...] = ()) -> Lockgate:
-    command = [*prefix, sys.executable, "-m", "lockgate", "serve", "--config", str(yard.config), *arguments]
-    return Lockgate(Process(command, folder / "lockgate.log"), yard.ports, keys, yard.state, yard)
+    """`prefix`: a command that is to run it; then Python begins anew, which is most of what a start costs."""
+    command = ("serve", "--config", str(yard.config), *arguments)
+    log = folder / "lockgate.log"
+    process = Process([*prefix, sys.executable, "-m", "lockgate", *command], log) if prefix else forked.Forked(command, log)
+    return Lockgate(process, yard.ports, keys, yard.state, yard)
 
 
 def service(yard: Yard, folder: Path) -> Process:
