@@ -9,15 +9,20 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import uvloop
 
 from router.cli.common import config_option
-from router.processes.control import ControlProcess, Started
+from router.processes.launching import Loading
 from router.processes.stopping import STOP_S
-from router.processes.training import Progress
+from router.system import loading
 from router.telemetry.logs import configure_logs
+
+if TYPE_CHECKING:
+    from router.processes.control import ControlProcess, Started
+    from router.processes.training import Progress
 
 log = logging.getLogger("lockgate.stop")
 UNSTOPPED = 1
@@ -36,11 +41,19 @@ def serve(config: Path, workers: int | None, log: str) -> None:
 
 
 async def _serve(config: Path, workers: int | None) -> None:
-    process = ControlProcess(config, workers, _progress(), _announce)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, process)
-    await process.run()
+    """The first worker loads while this process does; how many more there are is only known then, unless the caller says so."""
+    workers_loading = Loading()
+    try:
+        await workers_loading.begin(workers or 1)
+        with loading():
+            from router.processes.control import ControlProcess
+        process = ControlProcess(config, workers, _progress(), _announce, workers_loading)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, process)
+        await process.run()
+    finally:
+        await workers_loading.end()
 
 
 def _stop(process: ControlProcess) -> None:

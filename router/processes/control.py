@@ -1,7 +1,8 @@
 """The control process: owns the ledger, subject keys and reviews, serves the control API, and supervises the workers.
 
-Start:  1 read and check the workspace   2 open the evidence   3 record the start, finish erasures   4 launch the workers' processes
+Start:  1 read and check the workspace   2 open the evidence   3 record the start, finish erasures   4 give workers their duty
         5 prepare the model, check the policies   6 hand workers their configuration, which they serve from then on   7 control API
+        Loading takes longest: the first worker's process does it from before this one does, and 7 is loaded beside 5 and 6.
 Stop:   7 and the workers in reverse, then the held-back refusals and the end are recorded, and the ledger is closed; the other nodes hear
         of it last. All of it by one deadline (`router.processes.stopping`).
 """
@@ -32,6 +33,7 @@ from router.processes.conversations import ConversationDesk
 from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.fates import FateDesk
+from router.processes.launching import Loading
 from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
 from router.processes.repeats import RepeatDesk
@@ -76,8 +78,18 @@ class Started:
 
 
 class ControlProcess:
-    def __init__(self, path: Path, workers: int | None, progress: Progress, announce: Callable[[Started], None]) -> None:
+    """`loading`: processes that load already, for the first workers."""
+
+    def __init__(
+        self,
+        path: Path,
+        workers: int | None,
+        progress: Progress,
+        announce: Callable[[Started], None],
+        loading: Loading | None = None,
+    ) -> None:
         self._path = path
+        self._loading = loading
         self._wanted_workers = workers
         self._progress = progress
         self._announce = announce
@@ -171,6 +183,7 @@ class ControlProcess:
             ),
             _addresses(for_envoy),
             "" if membership is None else membership.members.node,
+            self._loading,
         )
         if reports is not None:
             reports.here = supervisor.envoy_told
@@ -178,15 +191,16 @@ class ControlProcess:
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
         recording = asyncio.create_task(evidence.keep_recording())
         serving: Serving | None = None
+        loaded = asyncio.create_task(_loaded())
         try:
             await governance.finish()  # 3, before anybody gets a key that was ordered to be destroyed
             if reports is not None:
                 await reports.open()
             await supervisor.launch(workers)  # 4
-            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _planned(begun), _loaded())  # 5
+            preparing = asyncio.gather(prepare_model(snapshot, workspace, self._progress), _planned(begun))  # 5
             if not await self._ends_before_a_stop(preparing):
                 return
-            model, plan, serving_type = preparing.result()
+            model, plan = preparing.result()
             for sock in sockets.values():
                 listen(sock)
             bundles = Bundles(evidence, supervisor.policy_until)
@@ -196,7 +210,7 @@ class ControlProcess:
             await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731 - shorter so
-            serving = serving_type(
+            serving = (await loaded)(
                 self._path,
                 snapshot,
                 workspace,
@@ -218,6 +232,7 @@ class ControlProcess:
             await serving.run(self._stopping)  # 7
         finally:
             recording.cancel()
+            loaded.cancel()
             for sock in (
                 *sockets.values(),
                 *for_envoy,
@@ -343,7 +358,7 @@ async def _planned(begun: Beginning) -> dict[str, Any] | None:
 
 
 async def _loaded() -> type[Serving]:
-    """On a thread, beside the model's preparation."""
+    """On a thread, beside what workers prepare."""
     with loading():
         module = await asyncio.to_thread(import_module, "router.processes.serving")
     found: type[Serving] = module.Serving

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from typing import Any
 from router.errors import ConfigError, LockgateError
 from router.ipc import Handler, Peer, RemoteError, connect, heard
 from router.processes import messages
+from router.processes.launching import Duty, Loading
 from router.processes.stopping import DOORS
 from router.settings import Address
 
@@ -55,7 +54,8 @@ class Worker:
 
 class Supervisor:
     """`listening`: the sockets of the HTTP doors that are open, by name. `handlers` answer the workers' calls. `envoy`: where each worker
-    serves Envoy; empty for nowhere. `node`: this one's name among others."""
+    serves Envoy; empty for nowhere. `node`: this one's name among others. `loading`: processes that were begun before, for the first
+    workers."""
 
     def __init__(
         self,
@@ -63,8 +63,10 @@ class Supervisor:
         handlers: Callable[[], Mapping[str, Handler]],
         envoy: Sequence[Address] = (),
         node: str = "",
+        loading: Loading | None = None,
     ) -> None:
         self._listening = listening
+        self._loading = loading or Loading()
         self._envoy = envoy
         self._node = node
         self._handlers = handlers
@@ -82,7 +84,7 @@ class Supervisor:
         self._count = 0
 
     async def launch(self, count: int) -> None:
-        """Starts the workers' processes, which load what they need while their configuration is still prepared. Raises ConfigError."""
+        """The workers' processes, which load what they need while their configuration is still prepared. Raises ConfigError."""
         self._count = count
         await _all([self._launched(index) for index in range(count)])
 
@@ -258,25 +260,12 @@ class Supervisor:
 
     async def _launched(self, index: int) -> Worker:
         self._over.discard(index)
-        ours, theirs = socket.socketpair()
-        doors = {name: sock.fileno() for name, sock in self._listening.items()}
-        with theirs, contextlib.ExitStack() as undone:
-            undone.callback(ours.close)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # nothing is imported from the folder that we happen to be started in
-                "-m",
-                "router.processes.worker",
-                *map(str, (index, self._count, theirs.fileno())),
-                *(f"--{name}={descriptor}" for name, descriptor in doors.items()),
-                *(["--envoy", str(self._envoy[index])] if self._envoy else []),
-                *(["--node", self._node] if self._node else []),
-                pass_fds=[theirs.fileno(), *doors.values()],
-                env=_environment(),
-            )
-            peer = await connect(ours, {messages.ENVOY_ENDED: self.envoy_told, messages.ENVOY_OVER: self._envoy_over, **self._handlers()})
-            undone.pop_all()
-        worker = self._workers[index] = Worker(index, process, peer)
+        envoy = str(self._envoy[index]) if self._envoy else ""
+        duty = Duty(index, self._count, tuple(self._listening), envoy, self._node)
+        launched = await self._loading.take(duty, [sock.fileno() for sock in self._listening.values()])
+        handlers = {messages.ENVOY_ENDED: self.envoy_told, messages.ENVOY_OVER: self._envoy_over, **self._handlers()}
+        peer = await connect(launched.sock, handlers)
+        worker = self._workers[index] = Worker(index, launched.process, peer)
         return worker
 
 
@@ -305,8 +294,3 @@ async def _end(worker: Worker, until: float) -> None:
         worker.process.kill()
         await worker.process.wait()
     worker.peer.close()
-
-
-def _environment() -> dict[str, str]:
-    """One thread for numeric libraries: a worker is one core's worth of work."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -1,6 +1,6 @@
 """A worker: the gateway and decide doors on one core. It owns no durable state; the control process does.
 
-Started by the supervisor as `python -m router.processes.worker`, with the socket pair and the listening sockets inherited.
+Started as `python -m router.processes.worker DESCRIPTOR` by `router.processes.launching`, which says what comes over that socket.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import gc
 _looked = gc.isenabled()
 gc.disable()  # as `router.system.loading`, but here the modules are those of this module
 
-import argparse
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; who started this one ends it
+
 import asyncio
 import contextlib
 import logging
 import os
-import signal
+import socket
+import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +42,7 @@ from router.processes import messages
 from router.processes.conversations import RemoteConversations
 from router.processes.drained import Drainable
 from router.processes.fates import RemoteFates
+from router.processes.launching import Duty, told
 from router.processes.outbox import RemoteOutbox
 from router.processes.quotas import RemoteQuotas
 from router.processes.refusals import Refusals
@@ -479,8 +485,10 @@ def _services(peer: Peer, workers: int, lapse: Lapse, under_way: UnderWay) -> Se
     )
 
 
-def _inherited(options: argparse.Namespace) -> Inherited:
-    return Inherited(options.ipc, options.gateway, options.decide, options.events, options.envoy, options.node)
+def _inherited(ipc: int, duty: Duty, doors: Mapping[str, int]) -> Inherited:
+    return Inherited(
+        ipc, doors.get("gateway"), doors.get("decide"), doors.get("events"), address(duty.envoy) if duty.envoy else None, duty.node
+    )
 
 
 async def main(index: int, workers: int, given: Inherited) -> None:
@@ -495,15 +503,9 @@ async def main(index: int, workers: int, given: Inherited) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("index", type=int)
-    parser.add_argument("workers", type=int)
-    parser.add_argument("ipc", type=int)
-    parser.add_argument("--gateway", type=int)
-    parser.add_argument("--decide", type=int)
-    parser.add_argument("--events", type=int)
-    parser.add_argument("--envoy", type=address, help="where Envoy is served")
-    parser.add_argument("--node", default="", help="what this node is called among others")
-    options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(main(options.index, options.workers, _inherited(options)))
+    with socket.socket(fileno=int(sys.argv[1])) as sock:
+        given = told(sock)
+        ipc = sock.detach()
+    if given is not None:
+        with contextlib.suppress(KeyboardInterrupt):
+            uvloop.run(main(given[0].index, given[0].workers, _inherited(ipc, *given)))
