@@ -25,6 +25,7 @@ from router.cli.main import run
 from tests.e2e.processes import Process, Started, inherited, until
 
 IMPORTED = (
+    "adapters.http_client_aiohttp",
     "router.cli.audit.commands",
     "router.cli.audit.reading",
     "router.cli.audit.records",
@@ -32,6 +33,8 @@ IMPORTED = (
     "router.cli.policy.commands",
     "router.cli.policy.push",
     "router.cli.serve",
+    "router.processes.control",
+    "router.processes.serving",
     "router.workspace",
     "tests.faults.review_desk",
     "tests.forked",

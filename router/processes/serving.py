@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router.audit.questions.reader import LedgerReader, Stored
 from router.control.app import create_app
@@ -41,7 +42,6 @@ from router.processes.training import Progress
 from router.processes.versions import InForce
 from router.settings import Address
 from router.system import SystemRandom, UuidV7, settle_memory
-from router.telemetry.exporting import Exporters, export_figures
 from router.wiring.control import ProcessStatus, make_control
 from router.wiring.delivery_desk import OutboxDesk
 from router.wiring.draining import Draining
@@ -65,6 +65,9 @@ from router.wiring.reconciling import Reconciling
 from router.wiring.reviews import Reviews
 from router.wiring.terms import delivery_terms
 from router.workspace import Snapshot, Workspace
+
+if TYPE_CHECKING:
+    from router.telemetry.exporting import Exporters
 
 GRACE_S = 10.0
 REMEMBER_S = 7 * 86_400.0
@@ -147,7 +150,10 @@ class Serving:
         )
         if self.membership is not None:
             self.membership.follow(lambda: {**self._runs(reloader), "state": draining.state})
-        self._exported = export_figures(workspace.config.telemetry.otlp, "control", status.figures)
+        if (collector := workspace.config.telemetry.otlp) is not None:
+            from router.telemetry.exporting import export_figures  # as in workers, only who has a collector loads what sends to it
+
+            self._exported = export_figures(collector, "control", status.figures)
         certificates = CertificateCallers(LiveHolders(lambda: reloader.workspace.config.identity), self.clock)
         control = make_control(
             workspace,

@@ -104,10 +104,8 @@ class _Figures(Collector):
         return self._collect()
 
 
-def export_figures(endpoint: str | None, instance: str, collect: Callable[[], Iterable[Metric]]) -> Exporters | None:
+def export_figures(endpoint: str, instance: str, collect: Callable[[], Iterable[Metric]]) -> Exporters:
     """Exports what `collect` gives, which is called on a thread of the exporter's, and this process's log lines."""
-    if endpoint is None:
-        return None
     registry, exporters = CollectorRegistry(), make_exporters(endpoint, instance)
     registry.register(_Figures(collect))
     exporters.start(registry)

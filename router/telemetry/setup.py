@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.decision import Decision, Outcome
 from router.errors import EVENT_KNOWN, AuditError
 from router.ports import MakeBeside, Recorder, Settled
 from router.telemetry.access import log_refusal, log_request
-from router.telemetry.exporting import Exporters, make_exporters
 from router.telemetry.metrics import Metrics
-from router.telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    from router.telemetry.exporting import Exporters
+    from router.telemetry.tracing import Tracing
 
 
 class Telemetry:
     """Implements the doors' Observer. `count_refusal` takes refusals to where they are recorded."""
 
-    def __init__(self, exporters: Exporters | None, count_refusal: Callable[[str], None], *, access_log: bool = False) -> None:
+    def __init__(
+        self, exporters: Exporters | None, tracing: Tracing | None, count_refusal: Callable[[str], None], *, access_log: bool = False
+    ) -> None:
         self.metrics = Metrics()
         self._count_refusal = count_refusal
         self.access_log = access_log
         self._exporters = exporters
-        self._tracing = Tracing(exporters.tracers) if exporters is not None else None
+        self._tracing = tracing
         if exporters is not None:
             exporters.start(self.metrics.registry)
 
@@ -121,4 +125,10 @@ class TimedRecorder:
 
 def start_telemetry(otlp: str | None, instance: str, count_refusal: Callable[[str], None], *, access_log: bool = False) -> Telemetry:
     """`otlp` is the base URL of an OTLP/HTTP collector, or None for no export."""
-    return Telemetry(make_exporters(otlp, instance) if otlp is not None else None, count_refusal, access_log=access_log)
+    if otlp is None:
+        return Telemetry(None, None, count_refusal, access_log=access_log)
+    from router.telemetry.exporting import make_exporters  # a tenth of all that a worker loads, for who has a collector
+    from router.telemetry.tracing import Tracing
+
+    exporters = make_exporters(otlp, instance)
+    return Telemetry(exporters, Tracing(exporters.tracers), count_refusal, access_log=access_log)

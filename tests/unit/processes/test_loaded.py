@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-CONTROL = ("router.cli.serve", "router.processes.serving")
+CONTROL = ("router.cli.serve", "router.processes.control", "router.processes.serving")
 WORKER = ("router.processes.worker",)
 
 
@@ -14,6 +14,9 @@ WORKER = ("router.processes.worker",)
     [
         pytest.param(CONTROL, {"onnxruntime", "router.wiring.runtime", "router.processes.worker"}, id="control does not serve requests"),
         pytest.param(CONTROL, {"aiohttp"}, id="control asks nobody, by default"),
+        pytest.param(CONTROL, {"opentelemetry.sdk", "opentelemetry.exporter"}, id="control sends no telemetry, by default"),
+        pytest.param(WORKER, {"opentelemetry.sdk", "opentelemetry.exporter"}, id="workers send no telemetry, by default"),
+        pytest.param(("router.cli.serve",), {"pydantic", "router.processes.control"}, id="a start begins its workers before it loads"),
         pytest.param(WORKER, {"router.wiring.reviews", "router.wiring.fates", "router.processes.control"}, id="workers keep no records"),
         pytest.param(WORKER, {"fastapi", "grpc", "zttp"}, id="workers serve no console, and Envoy only where it is configured"),
     ],
