@@ -6,11 +6,15 @@ a test is about, it starts Python anew.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +26,8 @@ from pathlib import Path
 from typing import IO
 
 from router.cli.main import run
+from router.processes import launching
+from router.processes.worker import begin
 from tests.e2e.processes import Process, Started, inherited, until
 
 IMPORTED = (
@@ -35,10 +41,13 @@ IMPORTED = (
     "router.cli.serve",
     "router.processes.control",
     "router.processes.serving",
+    "router.processes.worker",
     "router.workspace",
     "tests.faults.review_desk",
     "tests.forked",
 )
+WORKER = "lockgate-worker"
+"""What such a worker is called in `/proc`."""
 _beginning = multiprocessing.get_context("forkserver")
 _beginning.set_forkserver_preload(list(IMPORTED))
 
@@ -46,15 +55,13 @@ _beginning.set_forkserver_preload(list(IMPORTED))
 @cache
 def _ready() -> None:
     """What is imported is this tree's, whatever folder a test is in when it is the first to ask, and whatever else is installed."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ |= inherited({})
+    before = dict(os.environ)
+    os.environ |= inherited(launching._environment())
     try:
         ensure_running()
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
@@ -90,7 +97,8 @@ def lockgate(
 
 
 class Forked(Process):
-    """`lockgate` with these arguments, its imports done: `command` is what comes behind `python -m lockgate`."""
+    """`lockgate serve` with what it has to load there already, in its first workers, too: `command` is what comes behind
+    `python -m lockgate`."""
 
     def _begun(self, log: IO[bytes], environment: Mapping[str, str]) -> Started:
         _ready()
@@ -135,7 +143,70 @@ def _served(arguments: tuple[str, ...], folder: Path, environment: dict[str, str
     with log.open("ab") as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
-    _done(arguments, folder, environment)
+    _placed(folder, environment)
+    loaded: list[launching.Launched] = []
+    for _ in range(_workers(arguments)):
+        loaded.append(_loaded_worker([each.sock for each in loaded]))
+    begun, launch = iter(loaded), launching._launch
+
+    async def launched() -> launching.Launched:
+        return next(begun, None) or await launch()
+
+    launching._launch = launched
+    sys.exit(run(arguments))
+
+
+def _workers(arguments: Sequence[str]) -> int:
+    return int(arguments[arguments.index("--workers") + 1]) if "--workers" in arguments else 1
+
+
+def _loaded_worker(others: Sequence[socket.socket]) -> launching.Launched:
+    """A process as `router.processes.launching` begins them, but that what it has to load is there. `others`: our ends of others'
+    sockets, which it must not keep open."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return launching.Launched(_Child(pid), ours)  # type: ignore[arg-type]  # what is asked of a process it answers
+    status = 1
+    try:
+        for each in (ours, *others):
+            each.close()
+        Path("/proc/self/comm").write_text(WORKER)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.environ |= launching._environment()
+        begin(theirs)
+        status = 0
+    except Exception:  # noqa: BLE001  # whatever it is, it is told and this process ends
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+class _Child:
+    """As `asyncio.subprocess.Process`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._ended: int | None = None
+
+    @property
+    def returncode(self) -> int | None:
+        if self._ended is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._ended = os.waitstatus_to_exitcode(status) if pid else None
+        return self._ended
+
+    async def wait(self) -> int:
+        while (status := self.returncode) is None:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
+        return status
+
+    def kill(self) -> None:
+        if self.returncode is not None:
+            raise ProcessLookupError
+        os.kill(self.pid, signal.SIGKILL)
 
 
 def _whole(number: int) -> str:
@@ -147,11 +218,11 @@ def _command(arguments: tuple[str, ...], folder: Path, environment: dict[str, st
     for number, pipe in ((1, out), (2, err)):
         os.dup2(pipe.fileno(), number)
         pipe.close()
-    _done(arguments, folder, environment)
+    _placed(folder, environment)
+    sys.exit(run(arguments))
 
 
-def _done(arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
+def _placed(folder: Path, environment: Mapping[str, str]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.exit(run(arguments))

@@ -502,10 +502,15 @@ async def main(index: int, workers: int, given: Inherited) -> None:
         os._exit(0)  # nothing is left to do, but for threads that may wait for minutes
 
 
-if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as sock:
+def begin(sock: socket.socket) -> None:
+    """What a process does from when it has loaded to its end."""
+    with sock:
         given = told(sock)
         ipc = sock.detach()
     if given is not None:
         with contextlib.suppress(KeyboardInterrupt):
             uvloop.run(main(given[0].index, given[0].workers, _inherited(ipc, *given)))
+
+
+if __name__ == "__main__":
+    begin(socket.socket(fileno=int(sys.argv[1])))

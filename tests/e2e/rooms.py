@@ -12,6 +12,7 @@ from examples.halden.demo.company import free_ports
 from tests.e2e.processes import ROOT, Process, until
 from tests.e2e.running import cli, listens
 from tests.e2e.wire import ask
+from tests.forked import Forked
 
 NAMES = ("gateway", "control", "decide", "rooms")
 
@@ -58,7 +59,7 @@ def _made(folder: Path, ports: Mapping[str, int]) -> Rooms:
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "examples.rooms.app:from_environment", "--port", str(ports["rooms"])]
     path = {"PYTHONPATH": f"{ROOT / 'sdk'}:{ROOT}"}
-    lockgate = Process([sys.executable, "-m", "lockgate", "serve"], folder / "lockgate.log", {}, workspace)
+    lockgate = Forked(("serve",), folder / "lockgate.log", {}, workspace)
     return Rooms(ports, workspace, environment, lockgate, Process(command, folder / "rooms.log", {**environment, **path}, folder))
 
 

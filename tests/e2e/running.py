@@ -107,7 +107,7 @@ class Lockgate:
         return listens(self.gateway)
 
     def workers(self) -> list[int]:
-        return sorted(pid for pid in group(self.process.pid) if b"router.processes.worker" in _command(pid))
+        return sorted(pid for pid in group(self.process.pid) if b"router.processes.worker" in _command(pid) or _name(pid) == forked.WORKER)
 
     def ask(self, who: str | None, method: str, path: str, body: Any = None, **fields: str) -> Answer:
         return ask(self.gateway, method, path, self.keys[who] if who is not None else None, body, **fields)
@@ -172,11 +172,11 @@ def cli(*arguments: str, folder: Path | None = None, timeout_s: float = 120, **e
     return forked.lockgate(arguments, folder, inherited(environment), timeout_s)
 
 
-def serve(yard: Yard, folder: Path, keys: Mapping[str, str], *arguments: str, prefix: tuple[str, ...] = ()) -> Lockgate:
-    """`prefix`: a command that is to run it; then Python begins anew, which is most of what a start costs."""
-    command = ("serve", "--config", str(yard.config), *arguments)
-    log = folder / "lockgate.log"
-    process = Process([*prefix, sys.executable, "-m", "lockgate", *command], log) if prefix else forked.Forked(command, log)
+def serve(yard: Yard, folder: Path, keys: Mapping[str, str], *arguments: str, prefix: tuple[str, ...] = (), anew: bool = False) -> Lockgate:
+    """`prefix`: a command that is to run it. With one, and where the start itself is what a test is about (`anew`), Python begins anew."""
+    command, log = ("serve", "--config", str(yard.config), *arguments), folder / "lockgate.log"
+    alone = [*prefix, sys.executable, "-m", "lockgate", *command]
+    process = Process(alone, log) if prefix or anew else forked.Forked(command, log)
     return Lockgate(process, yard.ports, keys, yard.state, yard)
 
 
@@ -226,3 +226,10 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:  # it has ended since
         return b""
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""

@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Iterator[MAKE]:
         def made(**changes: Settings) -> Lockgate:
             yard = Yard(tmp_path, tmp_path / "state", dict(zip(NAMES, free_ports(len(NAMES)), strict=True)))
             yard.write(**changes)
-            lockgate = serve(yard, tmp_path, make_keys(yard.state))
+            lockgate = serve(yard, tmp_path, make_keys(yard.state), anew=True)
             stack.callback(lockgate.process.kill)
             return lockgate
 
