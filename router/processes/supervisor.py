@@ -41,16 +41,23 @@ class Assignment:
         return [self.snapshot, self.model, self.plan, self.candidate]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Worker:
     index: int
     process: asyncio.subprocess.Process
     peer: Peer
 
-    async def take(self, assignment: Assignment) -> None:
+    async def prepare(self, assignment: Assignment) -> None:
         """Raises RemoteError with the worker's own fault."""
         await _within(PREPARE_S, self.peer.call(messages.PREPARE, assignment.payload))
+
+    async def activate(self, assignment: Assignment) -> None:
+        """Raises RemoteError with the worker's own fault."""
         await _within(ANSWER_S, self.peer.call(messages.ACTIVATE, assignment.digest))
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
 
 
 class Supervisor:
@@ -69,6 +76,7 @@ class Supervisor:
         self._node = node
         self._handlers = handlers
         self._workers: dict[int, Worker] = {}
+        self._fresh: set[Worker] = set()  # those that have no configuration yet, and were not told what one is told before it serves
         self._keepers: list[asyncio.Task[None]] = []
         self._current: Assignment | None = None
         self._changing = asyncio.Lock()
@@ -101,22 +109,40 @@ class Supervisor:
         """Every worker prepares first; only when all could is it activated anywhere. Raises ConfigError; the last good one stays."""
         async with self._changing:
             assignment = self._as_stepped(assignment)
-            workers = list(self._workers.values())
-            preparing = (_within(PREPARE_S, each.peer.call(messages.PREPARE, assignment.payload)) for each in workers)
-            prepared = await asyncio.gather(*preparing, return_exceptions=True)
-            for fault in prepared:
-                if isinstance(fault, RemoteError) and fault.code != "peer_gone":
-                    raise ConfigError(str(fault))
+            workers = await self._prepared(assignment)
             if (stepped := self._as_stepped(assignment)) is not assignment and stepped.candidate is not None:  # meanwhile
                 await self.ask(messages.STEP, [stepped.candidate["rollout"], stepped.candidate["stage"]])
             self._current = assignment = stepped  # a worker that starts from here on gets the new one
-            activating = (_within(ANSWER_S, each.peer.call(messages.ACTIVATE, assignment.digest)) for each in workers)
-            activated = await asyncio.gather(*activating, return_exceptions=True)
+            self._fresh.difference_update(workers)
+            activated = await asyncio.gather(*(each.activate(assignment) for each in workers), return_exceptions=True)
             for worker, fault in zip(workers, activated, strict=True):
                 if isinstance(fault, BaseException):
                     log.error("worker %d did not take the configuration up and is replaced: %s", worker.index, fault)
-                    with contextlib.suppress(ProcessLookupError):
-                        worker.process.kill()
+                    worker.kill()
+
+    async def _prepared(self, assignment: Assignment) -> list[Worker]:
+        """Those that are to take it up. Where all are gone the next that comes is waited for: nobody else can say whether it can be served.
+        Raises ConfigError."""
+        until = time.monotonic() + PREPARE_S
+        while True:
+            workers = list(self._workers.values())
+            faults = await asyncio.gather(*(self._prepare(each, assignment) for each in workers), return_exceptions=True)
+            for fault in faults:
+                if isinstance(fault, RemoteError) and fault.code != "peer_gone":
+                    raise ConfigError(str(fault))
+            if None in faults:
+                return workers
+            if time.monotonic() > until:
+                raise ConfigError(f"No worker was there for {PREPARE_S:g} seconds to say whether it can be served.")
+            await asyncio.sleep(FIRST_PAUSE_S)
+
+    async def _prepare(self, worker: Worker, assignment: Assignment) -> None:
+        """Raises RemoteError."""
+        if worker in self._fresh:
+            await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
+            await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
+            await _within(ANSWER_S, worker.peer.call(messages.DRAIN, self._out))
+        await worker.prepare(assignment)
 
     async def step(self, rollout: str, stage: Mapping[str, Any]) -> None:
         """From here on the candidate decides for those. Returns when every worker knows it: one that does not answer is ended, and
@@ -138,14 +164,14 @@ class Supervisor:
         return replace(assignment, candidate={**candidate, "stage": stepped[1]})
 
     async def _told_or_replaced(self, kind: str, payload: Any, what: str) -> None:
-        workers = list(self._workers.values())
+        """Of one that has no configuration yet there is nothing to be told: it begins with what holds by then."""
+        workers = [each for each in self._workers.values() if each not in self._fresh]
         asked = (_within(ANSWER_S, each.peer.call(kind, payload)) for each in workers)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for worker, fault in zip(workers, answers, strict=True):
             if isinstance(fault, BaseException):
                 log.error("worker %d did not say that it %s and is replaced: %s", worker.index, what, fault)
-                with contextlib.suppress(ProcessLookupError):
-                    worker.process.kill()
+                worker.kill()
                 await worker.process.wait()
 
     async def ask(self, kind: str, payload: Any = None) -> list[tuple[int, object]]:
@@ -245,19 +271,24 @@ class Supervisor:
         await self._assign(await self._launched(index))
 
     async def _assign(self, worker: Worker) -> None:
+        """What is current, where no change has brought it meanwhile."""
         try:
             async with self._changing:
-                if self._current is not None:
-                    await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
-                    await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
-                    await _within(ANSWER_S, worker.peer.call(messages.DRAIN, self._out))
-                    await worker.take(self._current)
+                if self._current is None or worker not in self._fresh:
+                    return
+                assignment = self._as_stepped(self._current)
+                await self._prepare(worker, assignment)
+                if (stepped := self._as_stepped(assignment)) is not assignment and stepped.candidate is not None:  # meanwhile
+                    await self.ask(messages.STEP, [stepped.candidate["rollout"], stepped.candidate["stage"]])
+                self._fresh.discard(worker)
+                await worker.activate(assignment)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
-            worker.process.kill()
+            worker.kill()
             raise
 
     async def _launched(self, index: int) -> Worker:
         self._over.discard(index)
+        self._all_over.clear()  # of those before it
         ours, theirs = socket.socketpair()
         doors = {name: sock.fileno() for name, sock in self._listening.items()}
         with theirs, contextlib.ExitStack() as undone:
@@ -276,7 +307,9 @@ class Supervisor:
             )
             peer = await connect(ours, {messages.ENVOY_ENDED: self.envoy_told, messages.ENVOY_OVER: self._envoy_over, **self._handlers()})
             undone.pop_all()
-        worker = self._workers[index] = Worker(index, process, peer)
+        worker, before = Worker(index, process, peer), self._workers.get(index)
+        self._fresh = {*self._fresh - {before}, worker}
+        self._workers[index] = worker
         return worker
 
 
@@ -302,7 +335,7 @@ async def _end(worker: Worker, until: float) -> None:
             await worker.process.wait()
     except TimeoutError:
         log.error("worker %d did not finish in time and is ended", worker.index)
-        worker.process.kill()
+        worker.kill()
         await worker.process.wait()
     worker.peer.close()
 
