@@ -220,3 +220,40 @@ async def test_of_alternatives_none_is_taken_after_one_that_policy_denies() -> N
     reply = await made.ask(b'{"message": "tell me the status of 4712 and then cancel payment 4711 and then tell me the status of 4713"}')
     assert told(reply) == [("routed", 200, ""), ("denied", 403, "access.gone"), ("denied", 409, "step_not_needed")]
     assert len(made.reached) == 1
+
+
+LATER = {
+    "access.gone": DENY,
+    "idempotency_replayed": REVIEW,  # and so it is not told as routed
+    "response_too_large": {**ALLOW, "obligations": [{"name": "limit_response", "params": {"bytes": 2}}]},
+}
+
+
+@pytest.mark.parametrize("now", LATER)
+async def test_of_alternatives_none_is_taken_after_one_that_succeeded_under_another_policy(now: str) -> None:
+    """The first is not told anew as it was then; that it was taken is no less true."""
+    made = keyed(first_success=True)
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 200, ""), ("denied", 409, "step_not_needed")]
+    policy = {"admission": ALLOW, "decision": ALLOW, "intents.cancel": LATER[now]}
+    made.runtime.pipeline.stages = House(Clauses(), policy=policy).runtime.pipeline.stages
+    again = told(await made.ask(BOTH, headers=KEYED))
+    assert (again[1], len(made.reached)) == (("denied", 409, "step_not_needed"), 1)
+    assert (again[0][0] != "routed", again[0][2]) == (True, now)
+
+
+async def test_a_step_that_policy_refuses_keeps_no_key() -> None:
+    """It was looked up only; once policy lets it pass it is taken."""
+    made = keyed(first_success=True)
+    before = made.runtime.pipeline.stages
+    made.runtime.pipeline.stages = House(
+        Clauses(), policy={"admission": ALLOW, "decision": ALLOW, "intents.cancel": DENY, "intents.status": DENY}
+    ).runtime.pipeline.stages
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("denied", 403, "access.gone")] * 2
+    made.runtime.pipeline.stages = before
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 200, ""), ("denied", 409, "step_not_needed")]
+
+
+async def test_a_steps_key_may_be_longer_than_its_callers() -> None:
+    """By its number: a caller whose key fits is not told of any step that it does not."""
+    made = keyed()
+    assert told(await made.ask(BOTH, headers=[(b"idempotency-key", b"k" * 255)])) == [("routed", 200, "")] * 2
