@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -101,8 +102,6 @@ class ControlProcess:
             await evidence.system("started", _describe(workspace))  # 3
             try:
                 await self._with_evidence(begun, evidence)
-            except AuditError:
-                raise  # nothing is added to a ledger that is not in order
             except Exception as error:
                 await self._record_failure(evidence, error)
                 raise
@@ -111,17 +110,19 @@ class ControlProcess:
             await self._close(evidence)
 
     async def _record_failure(self, evidence: Evidence, error: Exception) -> None:
-        """That it ended by itself and why: without a record it would look as if it had been killed."""
+        """That it ended by itself and why: without a record it would look as if it had been killed. Where it is the ledger that fails it
+        takes no record, either, and who started this process is not kept waiting for what went wrong."""
+        code = error.code if isinstance(error, LockgateError) else LockgateError.code
         try:
-            await self._record_end(evidence, {"failed": error.code if isinstance(error, LockgateError) else LockgateError.code})
+            await self._record_end(evidence, {"failed": code}, LAST_RECORDS.seconds)
         except AuditError as unrecorded:
             log.warning("%s", unrecorded)
 
-    async def _record_end(self, evidence: Evidence, details: Mapping[str, Any]) -> None:
+    async def _record_end(self, evidence: Evidence, details: Mapping[str, Any], most: float = math.inf) -> None:
         """Raises AuditError."""
         why = "the ledger did not answer in time."
         try:
-            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence, details)):
+            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence, details), most):
                 return
         except AuditError as error:
             why = str(error)
