@@ -194,7 +194,10 @@ class ControlProcess:
             fresh = begun.given or not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
             await supervisor.certificates(certificates.payload)
-            await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
+            starting = asyncio.ensure_future(supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan)))  # 6
+            if not await self._ends_before_a_stop(starting):
+                return
+            starting.result()
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731 - shorter so
             serving = serving_type(
@@ -237,7 +240,8 @@ class ControlProcess:
             await self._deadline.beside(DISPATCHES, works)
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
-        """Training may take minutes, and who wants this process to end does not wait for them: what has not ended is cancelled."""
+        """Training may take minutes, and so may workers that hang. Who wants this process to end does not wait for them: what has not ended
+        is cancelled."""
         told = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((told, work), return_when=asyncio.FIRST_COMPLETED)

@@ -230,11 +230,14 @@ class Supervisor:
         return await self.ask(messages.DRAIN, out)
 
     async def end(self, until: float = math.inf) -> None:
-        """Workers finish what they are doing and end by themselves; one that has not by `until`, by `time.monotonic`, is ended."""
+        """Workers finish what they are doing and end by themselves; one that has not by `until`, by `time.monotonic`, is ended. Who has
+        no configuration yet has nothing to finish."""
         self._ending = True
         until = min(until, time.monotonic() + DOORS.whole)
         for keeper in self._keepers:
             keeper.cancel()
+        for worker in self._fresh:
+            worker.kill()
         await self.ask(messages.END, until)
         await asyncio.gather(*(self._ended(worker, until) for worker in self._workers.values()))
 
