@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 from router.errors import ConfigError, LockgateError
 from router.ipc import Handler, Peer, RemoteError, connect, heard
@@ -23,6 +24,7 @@ from router.settings import Address
 log = logging.getLogger("lockgate.supervisor")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 HEALTHY_AFTER_S = 30.0
+MOST_UNHEARD = 16 << 20  # bytes that wait for a worker which takes nothing
 ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybody who asks
 
 
@@ -41,7 +43,7 @@ class Assignment:
         return [self.snapshot, self.model, self.plan, self.candidate]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Worker:
     index: int
     process: asyncio.subprocess.Process
@@ -83,6 +85,7 @@ class Supervisor:
         self._ending = False
         self._over: set[int] = set()  # workers that end, and have heard from Envoy all that there is to hear
         self._all_over = asyncio.Event()
+        self._deaf: WeakSet[Worker] = WeakSet()  # those that were told of as taking nothing
         self._out = False  # whether workers take up nothing new
         self._stepped: tuple[str, Mapping[str, Any]] | None = None  # the rollout that was told of a stage last, and that stage
         self._policy_until: float | None = None
@@ -196,9 +199,14 @@ class Supervisor:
             worker.peer.begin(messages.POLICY_UNTIL, until).add_done_callback(heard)
 
     async def envoy_told(self, reports: Any) -> None:
-        """Every worker hears it, for only they know whose they are; nobody waits for an answer."""
+        """Every worker hears it, for only they know whose they are; nobody waits for an answer. For one that hangs not all of it is kept:
+        what it decided is given up as without a report."""
         for worker in self._workers.values():
-            worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
+            if worker.peer.unsent < MOST_UNHEARD:
+                worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
+            elif worker not in self._deaf:
+                self._deaf.add(worker)
+                log.error("worker %d takes nothing any more, and is not told how requests behind Envoy ended", worker.index)
 
     async def _envoy_over(self, index: int) -> None:
         """Answered when all workers have said so, or have ended; at once to one that ends by itself."""

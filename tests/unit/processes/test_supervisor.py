@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from router.errors import ConfigError
-from router.ipc import RemoteError
+from router.ipc import RemoteError, connect
 from router.processes import messages
 from router.processes import supervisor as supervising
 from router.processes.supervisor import Assignment, Supervisor, Worker, _within
@@ -307,3 +307,21 @@ async def test_a_worker_that_has_ended_is_told_by_its_fault(launched: list[Notin
     launched[0].gone = True
     with pytest.raises(ConfigError, match="gone"):
         await supervisor.start(PLAIN)
+
+
+async def test_reports_for_a_worker_that_takes_nothing_are_not_kept_without_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They come for as long as the others serve, and the process that keeps them is the ledger's."""
+    monkeypatch.setattr(supervising, "MOST_UNHEARD", 1 << 20)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        peer, supervisor = await connect(ours, {}), Supervisor({}, dict)
+        supervisor._workers[0] = Worker(0, None, peer)  # type: ignore[arg-type]  # no process is asked
+        for _ in range(100):
+            await supervisor.envoy_told([b"x" * 100_000])
+            await asyncio.sleep(0)
+        assert 0 < peer.unsent < 2 << 20
+        assert len(peer._waiting) < 50
+        assert caplog.text.count("takes nothing any more") == 1
+        peer.close()
