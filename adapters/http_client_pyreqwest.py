@@ -134,7 +134,7 @@ def translated(error: PyreqwestError) -> DestinationError:
             return failure("tls_failed", "no TLS connection with the upstream could be made")
         return failure("connect_failed", "no connection to the upstream could be made")
     if "user body write aborted" in causes:
-        return failure("request_unsendable", "the request body was shorter than its content-length", sent=True)
+        return failure("upstream_reset", "the request body was shorter than its content-length, and broken off", sent=True)
     if isinstance(error, ConnectError) or ("error reading a body" in causes and "invalid" not in causes.lower()):
         return failure("upstream_reset", "the upstream closed the connection before its response was complete", sent=True)
     if isinstance(error, ClientClosedError):

@@ -973,3 +973,21 @@ async def test_a_subject_has_one_upstream(lab: Lab) -> None:
 
     found = {who: await upstream_of(who) for who in map(str, range(20))}
     assert set(found.values()) == {"a", "b", "c"}
+
+
+async def test_a_body_that_is_shorter_than_it_says_was_sent_all_the_same(lab: Lab) -> None:
+    """As far as it went: its upstream may have acted on the head, so its code is none that says that nobody was reached."""
+    reached = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        reached.set()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"four"
+        await reached.wait()
+
+    destination = await lab.destination(await lab.upstream(script), retries={"attempts": 1})
+    error = await refusal(destination, Outbound("POST", "/", [(b"content-length", b"9")], body()))
+    assert error.sent
+    assert error.code == "upstream_reset"
