@@ -70,6 +70,9 @@ class PyreqwestClient:
             response = await request.__aenter__()
         except PyreqwestError as error:
             raise translated(error) from error
+        if "content-length" in response.headers and "transfer-encoding" in response.headers:  # the library heeds one, and tells both
+            await request.__aexit__(None, None, None)
+            raise failure("upstream_protocol", "the upstream's response has two framings (RFC 9112 §6.3)", sent=True)
         try:
             return PyreqwestExchange(request, response, method)
         except ValueError as error:
