@@ -23,7 +23,7 @@ _ONLY_ONCE = frozenset(("idempotency_under_way", "idempotency_unanswered", "idem
 @dataclass(frozen=True, slots=True)
 class Begun:
     """`claim`: the key is this step's, and is to be settled. `outcome`: the step ended here, answered from what was kept (`answer`), or
-    refused. Without either nobody remembers it. `before`: it succeeded the first time, whatever is told of that now."""
+    refused. Without either nobody remembers it. `before`: it succeeded the first time, or was held, whatever is told of that now."""
 
     claim: Claim | None = None
     outcome: Outcome | None = None

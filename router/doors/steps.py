@@ -131,8 +131,7 @@ class Steps:
                 found = await self._begun(step, alternatives=True)
                 claims.append((step, found.claim))
                 await self._dispatched(step, options)
-                outcome = step.outcome
-                done = done or found.before or (outcome is not None and outcome.result is Result.ROUTED and outcome.status < 400)
+                done = done or found.before or _is_done(step.outcome)
                 stopped = stopped or (found.outcome if only_once(found.outcome) else None)
         finally:
             for step, claim in claims:
@@ -238,6 +237,11 @@ def _stopped(steps: Sequence[_Taken], options: StepOptions) -> Outcome | None:
     if options.together and not all(step.ready for step in steps):
         return Outcome(Result.DENIED, 403, NOT_TOGETHER)
     return None
+
+
+def _is_done(outcome: Outcome | None) -> bool:
+    """Or will be, when a person says so: what is tried in its place meanwhile would be done beside it."""
+    return outcome is not None and (outcome.result is Result.HELD or (outcome.result is Result.ROUTED and outcome.status < 400))
 
 
 def _is_held(decision: Decision) -> bool:
