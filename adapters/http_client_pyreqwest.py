@@ -70,6 +70,9 @@ class PyreqwestClient:
             response = await request.__aenter__()
         except PyreqwestError as error:
             raise translated(error) from error
+        if "content-length" in response.headers and "transfer-encoding" in response.headers:  # the library heeds one, and tells both
+            await request.__aexit__(None, None, None)
+            raise failure("upstream_protocol", "the upstream's response has two framings (RFC 9112 §6.3)", sent=True)
         try:
             return PyreqwestExchange(request, response, method)
         except ValueError as error:
@@ -134,7 +137,7 @@ def translated(error: PyreqwestError) -> DestinationError:
             return failure("tls_failed", "no TLS connection with the upstream could be made")
         return failure("connect_failed", "no connection to the upstream could be made")
     if "user body write aborted" in causes:
-        return failure("request_unsendable", "the request body was shorter than its content-length", sent=True)
+        return failure("upstream_reset", "the request body was shorter than its content-length, and broken off", sent=True)
     if isinstance(error, ConnectError) or ("error reading a body" in causes and "invalid" not in causes.lower()):
         return failure("upstream_reset", "the upstream closed the connection before its response was complete", sent=True)
     if isinstance(error, ClientClosedError):

@@ -77,6 +77,11 @@ class Peer(asyncio.Protocol):
         self._waiting[self._number] = future
         return future
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other side has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def close(self) -> None:
         if self._transport is not None:
             self._flush()

@@ -25,6 +25,7 @@ REFUSED = frozenset(
     {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "DATA_LOSS"}
 )
 DENIED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+UNCONNECTED = ("failed to connect to all addresses", "errors resolving ", "dns resolution failed", "address lookup failed")
 PING_S = 3.0
 OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.enable_http_proxy", 0),
@@ -74,7 +75,7 @@ class GrpcPeer:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return
-            raise translated(error) from None
+            raise translated(error, connected=self._connected) from None
         if self._settings.health is not None and answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise failure("upstream_unavailable", "the service says that it is not serving")
 
@@ -83,7 +84,7 @@ class GrpcPeer:
         try:
             data = await self._call(f"/{self._settings.method}", request, message.within, self._told(message))
         except grpc.aio.AioRpcError as error:
-            raise translated(error) from None
+            raise translated(error, connected=self._connected) from None
         place = f"{self._settings.address}/{self._settings.method}"
         if self._method is None or self._settings.content == "bytes":
             return Receipt(place, data, PROTOBUF, 200)
@@ -111,6 +112,10 @@ class GrpcPeer:
         answer: bytes = await call(request, timeout=within, metadata=metadata)
         return answer
 
+    @property
+    def _connected(self) -> bool:
+        return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
+
     def _credentials(self) -> grpc.ChannelCredentials:
         tls = self._settings.tls
         try:
@@ -122,11 +127,12 @@ class GrpcPeer:
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def translated(error: grpc.aio.AioRpcError) -> DestinationError:
-    """The only place where the library's errors become ours. What the service wrote is left out: it may be about people."""
+def translated(error: grpc.aio.AioRpcError, *, connected: bool) -> DestinationError:
+    """The only place where the library's errors become ours. What the service wrote is left out: it may be about people. `connected`:
+    whether there is a connection now."""
     code, details = error.code().name, error.details() or ""
     if code == "UNAVAILABLE":
-        return _unavailable(error, details)
+        return _unavailable(error, details, connected=connected)
     if code == "DEADLINE_EXCEEDED":
         return failure("upstream_timeout", "the service did not answer in time", sent=True)
     if code == "RESOURCE_EXHAUSTED":
@@ -140,12 +146,13 @@ def translated(error: grpc.aio.AioRpcError) -> DestinationError:
     return failure("upstream_unavailable", f"the service answered {code}", sent=True, wait=_pushback(error))
 
 
-def _unavailable(error: grpc.aio.AioRpcError, details: str) -> DestinationError:
-    """The library's own words are the only sign of whether there was a connection."""
+def _unavailable(error: grpc.aio.AioRpcError, details: str, *, connected: bool) -> DestinationError:
+    """The library's own words are the only sign of whether there was a connection; a service may use the same of one behind it, over a
+    connection that stands."""
     told = details.lower()
-    if any(word in told for word in ("handshake", "ssl", "certificate", "verification check")):
-        return failure("tls_failed", "no TLS connection with the service could be made")
-    if "failed to connect" in told or "dns" in told:
+    if told.startswith(UNCONNECTED) and not connected:
+        if any(word in told for word in ("handshake", "ssl", "certificate", "verification check")):
+            return failure("tls_failed", "no TLS connection with the service could be made")
         return failure("connect_failed", "no connection to the service could be made")
     return failure(
         "upstream_unavailable", "the service answered UNAVAILABLE, or the connection broke off", sent=True, wait=_pushback(error)

@@ -76,8 +76,9 @@ class Keeper:
     @staticmethod
     async def _watch(link: Link) -> None:
         """Returns when it is lost. Asked now and then, a server does not take an idle connection for a forgotten one, and one that hangs is
-        found out before a request has to."""
+        found out before a request has to. One that is still taking a long answer does not hang."""
         while not link.lost.is_set():
+            taken = link.taken
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await link.lost.wait()
@@ -85,8 +86,9 @@ class Keeper:
                 try:
                     await link.ask("PING", until=asyncio.get_running_loop().time() + HEARTBEAT_S)
                 except StateError:
-                    link.close()
-                    await link.lost.wait()
+                    if not link.takes(taken):
+                        link.close()
+                        await link.lost.wait()
 
     def _lost(self, why: StateError) -> None:
         self._link, self._why = None, why

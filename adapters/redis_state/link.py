@@ -70,7 +70,7 @@ class Link(asyncio.Protocol):
         if not self._outgoing:  # questions of one turn of the loop go out together
             self._loop.call_soon(self._flush)
         self._outgoing.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # of any length, unlike its stub
-        timer = self._loop.call_at(until, self._expire, answer, until, self._taken)
+        timer = self._loop.call_at(until, self._expire, answer, until, self.taken)
         try:
             return await answer
         except hiredis.ReplyError as error:
@@ -89,9 +89,13 @@ class Link(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
-    def _taken(self) -> int:
+    def taken(self) -> int:
         """Bytes, by the system or by the server."""
         return self._written - self._unsent
+
+    def takes(self, before: int) -> bool:
+        """Whether it still takes what came earlier, more than `taken` was: whoever waits behind that waits for no server that hangs."""
+        return self._unsent > 0 and self.taken > before
 
     def close(self) -> None:
         if self._transport is not None:
@@ -139,7 +143,7 @@ class Link(asyncio.Protocol):
         if now - until > _STALLED_S and not again:
             self._loop.call_later(_STALLED_S, lambda: self._expire(waiting, now, taken, again=True))
             return
-        if not (self._unsent and self._taken > taken):
+        if not self.takes(taken):
             self._late += 1
         waiting.set_exception(late(self.address))
         if self._late >= self._failures:

@@ -130,6 +130,7 @@ class Cluster:
     async def ask(self, key: bytes, *command: Part, until: float) -> Any:
         address = self._slots[slot(key)]
         if address is None:
+            self._stale.set()
             raise StateError(str(self._why), self._why.code)
         try:
             return await self._at(address).ask(*command, until=until)
@@ -178,19 +179,28 @@ class Cluster:
         self._stale.set()
 
     async def _learn(self) -> None:
-        """The first node that answers is believed, and asked last the next time: one that the others do not reach goes on saying what was.
-        Raises StateError when none does."""
+        """The first node that knows of all slots is believed, or the one that knows of most: one that was started without what it knew says
+        of none. It is asked last the next time: one that the others do not reach goes on saying what was. Raises StateError when none
+        knows of any."""
         faults: list[str] = []
+        best: tuple[int, Address, list[tuple[int, int, Address]]] | None = None
         for node in self._known:
             try:
                 found = await _slots_at(node, self._access)
             except StateError as error:
                 faults.append(str(error))
                 continue
-            await self._take_up(found)
-            self._known = [*(each for each in self._known if each != node), node]
-            return
-        raise StateError(f"No node of the cluster answers: {' '.join(faults)}", LOST)
+            known = sum(last - first + 1 for first, last, _ in found)
+            if not known:
+                faults.append(f"Redis at {node} knows of no slots.")
+            elif best is None or known > best[0]:
+                best = known, node, found
+            if known >= SLOTS:
+                break
+        if best is None:
+            raise StateError(f"No node of the cluster answers: {' '.join(faults)}", LOST)
+        await self._take_up(best[2])
+        self._known = [*(each for each in self._known if each != best[1]), best[1]]
 
     async def _take_up(self, found: list[tuple[int, int, Address]]) -> None:
         slots: list[Address | None] = [None] * SLOTS

@@ -243,7 +243,8 @@ class GuardedHttp(Patient, HttpToolsProtocol):
 
     def _late(self) -> None:
         self._deadline = None
-        if self._header_bytes == 0:  # a connection on which nothing was ever sent deserves no answer
+        answered = self.cycle is None or self.cycle.response_complete
+        if self._header_bytes == 0 and answered:  # who has sent nothing, or one word of the next request, deserves no answer
             self.transport.close()
             return
         self._refuse(408, "header_timeout", f"The header did not arrive within {self.header_timeout:g} seconds.")

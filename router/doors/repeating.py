@@ -35,6 +35,7 @@ MARK = (b"idempotent-replayed", b"true")
 MISSING = "This route wants an Idempotency-Key, so that the request can be repeated safely."
 MISSING_CALL = "The decide API wants an Idempotency-Key here, so that the call can be repeated safely."
 LONGEST_KEY = 255
+LONGEST_STEP_KEY = LONGEST_KEY + 8  # with the step's number behind it
 UNFIT = f"One Idempotency-Key of 1 to {LONGEST_KEY} characters may come with a request."
 UNKNOWN = "Whether this request was made before cannot be told now."
 SECONDS_UNDER_WAY = 3600
@@ -77,12 +78,12 @@ def refuse_unremembered(exchange: Exchange) -> None:
         raise RefusedError(UNKNOWN, "idempotency_unavailable", 503)
 
 
-def _given(request: Request, settings: KeptAnswers) -> str | None:
+def _given(request: Request, settings: KeptAnswers, longest: int = LONGEST_KEY) -> str | None:
     """Raises RefusedError (400)."""
     key = request.idempotency_key
     if key is None and settings.required:
         raise RefusedError(MISSING, "idempotency_key_missing", 400)
-    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
+    if key is not None and not 1 <= len(key) <= longest:
         raise RefusedError(UNFIT, "idempotency_key_invalid", 400)
     return key
 
@@ -136,6 +137,11 @@ def unpacked(answer: bytes, decision: Decision) -> tuple[int, Headers, bytes]:
     return kept["status"], [*headers, (b"x-lockgate-decision-id", decision.id.encode()), MARK], body
 
 
+def succeeded(answer: bytes) -> bool:
+    """Whether a service did what it was asked, or will when a person says so."""
+    return bool(orjson.loads(answer)["status"] < 400)
+
+
 _NOT_KEPT = frozenset((b"x-lockgate-decision-id", b"set-cookie"))
 
 
@@ -175,10 +181,10 @@ class Claim:
             log.error("the answer of decision %s is not kept: %s", self.token, error)
 
 
-async def claimed(exchange: Exchange, settings: KeptAnswers) -> Claim | bytes | None:
+async def claimed(exchange: Exchange, settings: KeptAnswers, longest: int = LONGEST_KEY) -> Claim | bytes | None:
     """The key that is this request's now; the answer that is kept for it; None where nobody remembers it. Raises RefusedError."""
     request, repeats, token = exchange.decision.request, exchange.runtime.repeats, exchange.decision.id
-    given = _given(request, settings)  # 1
+    given = _given(request, settings, longest)  # 1
     if given is None:
         return None
     key = own_key(request.subject, request.client, given)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from router.decision import Outcome, Result
 from router.dispatch import failure
 from router.doors.relay import Exchange
-from router.doors.repeating import Claim, claimed, had_no_effect, keeping, packed, replayed, unpacked
+from router.doors.repeating import LONGEST_STEP_KEY, Claim, claimed, had_no_effect, keeping, packed, replayed, succeeded, unpacked
 from router.errors import DestinationError, RefusedError
 from router.review.sending import Received
 
@@ -23,11 +23,12 @@ _ONLY_ONCE = frozenset(("idempotency_under_way", "idempotency_unanswered", "idem
 @dataclass(frozen=True, slots=True)
 class Begun:
     """`claim`: the key is this step's, and is to be settled. `outcome`: the step ended here, answered from what was kept (`answer`), or
-    refused. Without either nobody remembers it."""
+    refused. Without either nobody remembers it. `before`: it succeeded the first time, or was held, whatever is told of that now."""
 
     claim: Claim | None = None
     outcome: Outcome | None = None
     answer: Received | None = None
+    before: bool = False
 
 
 async def begun(exchange: Exchange, elapsed_ns: int) -> Begun:
@@ -36,19 +37,29 @@ async def begun(exchange: Exchange, elapsed_ns: int) -> Begun:
     if settings is None:
         return Begun()
     try:
-        found = await claimed(exchange, settings)
-        if not isinstance(found, bytes):
-            return Begun(claim=found)
-        status, headers, body = unpacked(found, exchange.decision)
+        found = await claimed(exchange, settings, LONGEST_STEP_KEY)
     except RefusedError as error:
         return Begun(outcome=Outcome(Result.DENIED, error.status, error.code, total_ns=elapsed_ns))
+    if not isinstance(found, bytes):
+        return Begun(claim=found)
+    before = succeeded(found)
+    try:
+        status, headers, body = unpacked(found, exchange.decision)
     except DestinationError as error:
-        return Begun(outcome=failure(error, elapsed_ns))
+        return Begun(outcome=failure(error, elapsed_ns), before=before)
     outcome = replayed(exchange, status, body, elapsed_ns)
     if outcome.result is Result.HELD:
-        return Begun(outcome=outcome)
+        return Begun(outcome=outcome, before=before)
     content_type = next((value for name, value in headers if name == CONTENT_TYPE), b"").decode("latin-1")
-    return Begun(outcome=outcome, answer=Received(status, "", 0, content_type, body, len(body)))
+    return Begun(outcome=outcome, answer=Received(status, "", 0, content_type, body, len(body)), before=before)
+
+
+async def looked_up(exchange: Exchange, elapsed_ns: int) -> Begun:
+    """For a step that policy refuses by now: how it ended the first time, if it did. Its key is as it was afterwards. Raises nothing."""
+    found = await begun(exchange, elapsed_ns)
+    if found.claim is not None:
+        await found.claim.release()
+    return found
 
 
 async def settled(claim: Claim | None, outcome: Outcome | None, answer: Received | None, *, for_good: bool = False) -> None:

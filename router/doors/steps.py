@@ -24,7 +24,7 @@ from router.doors.relay import Exchange, Relay, outbound
 from router.doors.repeating import Claim
 from router.doors.responses import Send, respond, respond_problem
 from router.doors.runtime import Observer, StepOptions
-from router.doors.step_keys import begun, only_once, settled
+from router.doors.step_keys import Begun, begun, looked_up, only_once, settled
 from router.errors import AuditError, DestinationError, LockgateError, RefusedError
 from router.obligations import response_limit
 from router.pipeline import Part
@@ -128,30 +128,32 @@ class Steps:
                     step.outcome = stopped or Outcome(Result.DENIED, 409, NOT_NEEDED)
                     await self._relay.end(step.exchange, step.outcome)
                     continue
-                claims.append((step, await self._begun(step)))
+                found = await self._begun(step, alternatives=True)
+                claims.append((step, found.claim))
                 await self._dispatched(step, options)
-                done = done or (step.outcome is not None and step.outcome.result is Result.ROUTED and step.outcome.status < 400)
-                stopped = stopped or (step.outcome if only_once(step.outcome) else None)
+                done = done or found.before or _is_done(step.outcome)
+                stopped = stopped or (found.outcome if only_once(found.outcome) else None)
         finally:
             for step, claim in claims:
                 await settled(claim, step.outcome if step.taken else None, step.answer, for_good=done)
 
     async def _once(self, step: _Taken, options: StepOptions) -> None:
-        claim = await self._begun(step)
+        claim = (await self._begun(step)).claim
         try:
             await self._dispatched(step, options)
         finally:
             await settled(claim, step.outcome if step.taken else None, step.answer)
 
-    async def _begun(self, step: _Taken) -> Claim | None:
-        """A repetition ends here."""
+    async def _begun(self, step: _Taken, *, alternatives: bool = False) -> Begun:
+        """A repetition ends here. A step that policy refuses is looked up where others would be taken instead of it."""
+        elapsed_ns = self._relay.elapsed(step.exchange)
         if not (step.ready or _is_held(step.decision)):
-            return None
-        found = await begun(step.exchange, self._relay.elapsed(step.exchange))
+            return replace(await looked_up(step.exchange, elapsed_ns), claim=None) if alternatives else Begun()
+        found = await begun(step.exchange, elapsed_ns)
         if found.outcome is not None:
             step.outcome, step.answer, step.taken = found.outcome, found.answer, True
             await self._relay.end(step.exchange, found.outcome)
-        return found.claim
+        return found
 
     async def _dispatched(self, step: _Taken, options: StepOptions) -> None:
         if step.taken:
@@ -235,6 +237,11 @@ def _stopped(steps: Sequence[_Taken], options: StepOptions) -> Outcome | None:
     if options.together and not all(step.ready for step in steps):
         return Outcome(Result.DENIED, 403, NOT_TOGETHER)
     return None
+
+
+def _is_done(outcome: Outcome | None) -> bool:
+    """Or will be, when a person says so: what is tried in its place meanwhile would be done beside it."""
+    return outcome is not None and (outcome.result is Result.HELD or (outcome.result is Result.ROUTED and outcome.status < 400))
 
 
 def _is_held(decision: Decision) -> bool:

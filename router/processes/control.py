@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -49,7 +50,7 @@ from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
 from router.wiring.learning import Learning, open_learning
 from router.wiring.ledger_keys import open_sealing_key
-from router.wiring.membership import Membership, facts
+from router.wiring.membership import Membership, facts, node_name
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
@@ -113,27 +114,27 @@ class ControlProcess:
             await evidence.system("started", _describe(workspace))  # 3
             try:
                 await self._with_evidence(begun, evidence)
-            except AuditError:
-                raise  # nothing is added to a ledger that is not in order
             except Exception as error:
-                await self._record_failure(evidence, error)
+                await self._record_failure(evidence, error, _named(workspace))
                 raise
-            await self._record_end(evidence, {})
+            await self._record_end(evidence, _named(workspace))
         finally:
             await self._close(evidence)
 
-    async def _record_failure(self, evidence: Evidence, error: Exception) -> None:
-        """That it ended by itself and why: without a record it would look as if it had been killed."""
+    async def _record_failure(self, evidence: Evidence, error: Exception, named: Mapping[str, str]) -> None:
+        """That it ended by itself and why: without a record it would look as if it had been killed. Where it is the ledger that fails it
+        takes no record, either, and who started this process is not kept waiting for what went wrong."""
+        code = error.code if isinstance(error, LockgateError) else LockgateError.code
         try:
-            await self._record_end(evidence, {"failed": error.code if isinstance(error, LockgateError) else LockgateError.code})
+            await self._record_end(evidence, {**named, "failed": code}, LAST_RECORDS.seconds)
         except AuditError as unrecorded:
             log.warning("%s", unrecorded)
 
-    async def _record_end(self, evidence: Evidence, details: Mapping[str, Any]) -> None:
+    async def _record_end(self, evidence: Evidence, details: Mapping[str, Any], most: float = math.inf) -> None:
         """Raises AuditError."""
         why = "the ledger did not answer in time."
         try:
-            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence, details)):
+            if await self._deadline.within(LAST_RECORDS, "its last records", _recorded_end(evidence, details), most):
                 return
         except AuditError as error:
             why = str(error)
@@ -207,7 +208,10 @@ class ControlProcess:
             fresh = begun.given or not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
             await supervisor.certificates(certificates.payload)
-            await supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan))  # 6
+            starting = asyncio.ensure_future(supervisor.start(Assignment(workspace.digests.config, snapshot.to_bytes(), model, plan)))  # 6
+            if not await self._ends_before_a_stop(starting):
+                return
+            starting.result()
             await bundles.in_force(snapshot, workspace, fresh=fresh)
             tell = lambda address, token: self._tell(workspace, evidence, supervisor, sockets, for_envoy, address, token)  # noqa: E731 - shorter so
             serving = (await loaded)(
@@ -251,7 +255,8 @@ class ControlProcess:
             await self._deadline.beside(DISPATCHES, works)
 
     async def _ends_before_a_stop(self, work: asyncio.Future[Any]) -> bool:
-        """Training may take minutes, and who wants this process to end does not wait for them: what has not ended is cancelled."""
+        """Training may take minutes, and so may workers that hang. Who wants this process to end does not wait for them: what has not ended
+        is cancelled."""
         told = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((told, work), return_when=asyncio.FIRST_COMPLETED)
@@ -402,4 +407,10 @@ def _describe(workspace: Workspace) -> dict[str, str]:
         "config_digest": digests.config,
         "catalog_digest": digests.catalog,
         "policy_digest": digests.policy,
+        **_named(workspace),
     }
+
+
+def _named(workspace: Workspace) -> dict[str, str]:
+    """Which of several nodes it is, so that none is taken for another that ended or crashed."""
+    return {} if workspace.config.nodes is None else {"name": node_name()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -65,11 +66,11 @@ class Deadline:
     def left(self, step: Step) -> float:
         return max(0.0, self.until - step.after - time.monotonic())
 
-    async def within(self, step: Step, what: str, work: Awaitable[object]) -> bool:
-        """Whether it ended in time. What did not is told, cancelled and left behind: threads that a database keeps waiting cannot be ended.
-        Raises what `work` raises."""
+    async def within(self, step: Step, what: str, work: Awaitable[object], most: float = math.inf) -> bool:
+        """Whether it ended in time, which is no more than `most` seconds. What did not is told, cancelled and left behind: threads that a
+        database keeps waiting cannot be ended. Raises what `work` raises."""
         task = asyncio.ensure_future(work)
-        await asyncio.wait((task,), timeout=self.left(step))
+        await asyncio.wait((task,), timeout=min(most, self.left(step)))
         if task.done():
             await task
             return True

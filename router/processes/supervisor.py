@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakSet
 
 from router.errors import ConfigError, LockgateError
 from router.ipc import Handler, Peer, RemoteError, connect, heard
@@ -22,6 +23,7 @@ from router.settings import Address
 log = logging.getLogger("lockgate.supervisor")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 HEALTHY_AFTER_S = 30.0
+MOST_UNHEARD = 16 << 20  # bytes that wait for a worker which takes nothing
 ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybody who asks
 
 
@@ -40,16 +42,23 @@ class Assignment:
         return [self.snapshot, self.model, self.plan, self.candidate]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Worker:
     index: int
     process: asyncio.subprocess.Process
     peer: Peer
 
-    async def take(self, assignment: Assignment) -> None:
+    async def prepare(self, assignment: Assignment) -> None:
         """Raises RemoteError with the worker's own fault."""
         await _within(PREPARE_S, self.peer.call(messages.PREPARE, assignment.payload))
+
+    async def activate(self, assignment: Assignment) -> None:
+        """Raises RemoteError with the worker's own fault."""
         await _within(ANSWER_S, self.peer.call(messages.ACTIVATE, assignment.digest))
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
 
 
 class Supervisor:
@@ -71,12 +80,14 @@ class Supervisor:
         self._node = node
         self._handlers = handlers
         self._workers: dict[int, Worker] = {}
+        self._fresh: set[Worker] = set()  # those that have no configuration yet, and were not told what one is told before it serves
         self._keepers: list[asyncio.Task[None]] = []
         self._current: Assignment | None = None
         self._changing = asyncio.Lock()
         self._ending = False
         self._over: set[int] = set()  # workers that end, and have heard from Envoy all that there is to hear
         self._all_over = asyncio.Event()
+        self._deaf: WeakSet[Worker] = WeakSet()  # those that were told of as taking nothing
         self._out = False  # whether workers take up nothing new
         self._stepped: tuple[str, Mapping[str, Any]] | None = None  # the rollout that was told of a stage last, and that stage
         self._policy_until: float | None = None
@@ -103,22 +114,40 @@ class Supervisor:
         """Every worker prepares first; only when all could is it activated anywhere. Raises ConfigError; the last good one stays."""
         async with self._changing:
             assignment = self._as_stepped(assignment)
-            workers = list(self._workers.values())
-            preparing = (_within(PREPARE_S, each.peer.call(messages.PREPARE, assignment.payload)) for each in workers)
-            prepared = await asyncio.gather(*preparing, return_exceptions=True)
-            for fault in prepared:
-                if isinstance(fault, RemoteError) and fault.code != "peer_gone":
-                    raise ConfigError(str(fault))
+            workers = await self._prepared(assignment)
             if (stepped := self._as_stepped(assignment)) is not assignment and stepped.candidate is not None:  # meanwhile
                 await self.ask(messages.STEP, [stepped.candidate["rollout"], stepped.candidate["stage"]])
             self._current = assignment = stepped  # a worker that starts from here on gets the new one
-            activating = (_within(ANSWER_S, each.peer.call(messages.ACTIVATE, assignment.digest)) for each in workers)
-            activated = await asyncio.gather(*activating, return_exceptions=True)
+            self._fresh.difference_update(workers)
+            activated = await asyncio.gather(*(each.activate(assignment) for each in workers), return_exceptions=True)
             for worker, fault in zip(workers, activated, strict=True):
                 if isinstance(fault, BaseException):
                     log.error("worker %d did not take the configuration up and is replaced: %s", worker.index, fault)
-                    with contextlib.suppress(ProcessLookupError):
-                        worker.process.kill()
+                    worker.kill()
+
+    async def _prepared(self, assignment: Assignment) -> list[Worker]:
+        """Those that are to take it up. Where all are gone the next that comes is waited for: nobody else can say whether it can be served.
+        Raises ConfigError."""
+        until = time.monotonic() + PREPARE_S
+        while True:
+            workers = list(self._workers.values())
+            faults = await asyncio.gather(*(self._prepare(each, assignment) for each in workers), return_exceptions=True)
+            for fault in faults:
+                if isinstance(fault, RemoteError) and fault.code != "peer_gone":
+                    raise ConfigError(str(fault))
+            if None in faults:
+                return workers
+            if time.monotonic() > until:
+                raise ConfigError(f"No worker was there for {PREPARE_S:g} seconds to say whether it can be served.")
+            await asyncio.sleep(FIRST_PAUSE_S)
+
+    async def _prepare(self, worker: Worker, assignment: Assignment) -> None:
+        """Raises RemoteError."""
+        if worker in self._fresh:
+            await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
+            await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
+            await _within(ANSWER_S, worker.peer.call(messages.DRAIN, self._out))
+        await worker.prepare(assignment)
 
     async def step(self, rollout: str, stage: Mapping[str, Any]) -> None:
         """From here on the candidate decides for those. Returns when every worker knows it: one that does not answer is ended, and
@@ -140,14 +169,14 @@ class Supervisor:
         return replace(assignment, candidate={**candidate, "stage": stepped[1]})
 
     async def _told_or_replaced(self, kind: str, payload: Any, what: str) -> None:
-        workers = list(self._workers.values())
+        """Of one that has no configuration yet there is nothing to be told: it begins with what holds by then."""
+        workers = [each for each in self._workers.values() if each not in self._fresh]
         asked = (_within(ANSWER_S, each.peer.call(kind, payload)) for each in workers)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for worker, fault in zip(workers, answers, strict=True):
             if isinstance(fault, BaseException):
                 log.error("worker %d did not say that it %s and is replaced: %s", worker.index, what, fault)
-                with contextlib.suppress(ProcessLookupError):
-                    worker.process.kill()
+                worker.kill()
                 await worker.process.wait()
 
     async def ask(self, kind: str, payload: Any = None) -> list[tuple[int, object]]:
@@ -172,9 +201,14 @@ class Supervisor:
             worker.peer.begin(messages.POLICY_UNTIL, until).add_done_callback(heard)
 
     async def envoy_told(self, reports: Any) -> None:
-        """Every worker hears it, for only they know whose they are; nobody waits for an answer."""
+        """Every worker hears it, for only they know whose they are; nobody waits for an answer. For one that hangs not all of it is kept:
+        what it decided is given up as without a report."""
         for worker in self._workers.values():
-            worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
+            if worker.peer.unsent < MOST_UNHEARD:
+                worker.peer.begin(messages.ENVOY_TOLD, reports).add_done_callback(heard)
+            elif worker not in self._deaf:
+                self._deaf.add(worker)
+                log.error("worker %d takes nothing any more, and is not told how requests behind Envoy ended", worker.index)
 
     async def _envoy_over(self, index: int) -> None:
         """Answered when all workers have said so, or have ended; at once to one that ends by itself."""
@@ -206,11 +240,14 @@ class Supervisor:
         return await self.ask(messages.DRAIN, out)
 
     async def end(self, until: float = math.inf) -> None:
-        """Workers finish what they are doing and end by themselves; one that has not by `until`, by `time.monotonic`, is ended."""
+        """Workers finish what they are doing and end by themselves; one that has not by `until`, by `time.monotonic`, is ended. Who has
+        no configuration yet has nothing to finish."""
         self._ending = True
         until = min(until, time.monotonic() + DOORS.whole)
         for keeper in self._keepers:
             keeper.cancel()
+        for worker in self._fresh:
+            worker.kill()
         await self.ask(messages.END, until)
         await asyncio.gather(*(self._ended(worker, until) for worker in self._workers.values()))
 
@@ -247,25 +284,32 @@ class Supervisor:
         await self._assign(await self._launched(index))
 
     async def _assign(self, worker: Worker) -> None:
+        """What is current, where no change has brought it meanwhile."""
         try:
             async with self._changing:
-                if self._current is not None:
-                    await _within(PREPARE_S, worker.peer.call(messages.CERTIFICATES, self._certificates))  # it may still be starting
-                    await _within(ANSWER_S, worker.peer.call(messages.POLICY_UNTIL, self._policy_until))
-                    await _within(ANSWER_S, worker.peer.call(messages.DRAIN, self._out))
-                    await worker.take(self._current)
+                if self._current is None or worker not in self._fresh:
+                    return
+                assignment = self._as_stepped(self._current)
+                await self._prepare(worker, assignment)
+                if (stepped := self._as_stepped(assignment)) is not assignment and stepped.candidate is not None:  # meanwhile
+                    await self.ask(messages.STEP, [stepped.candidate["rollout"], stepped.candidate["stage"]])
+                self._fresh.discard(worker)
+                await worker.activate(assignment)
         except LockgateError:  # alive and without a configuration it would be neither of use nor replaced
-            worker.process.kill()
+            worker.kill()
             raise
 
     async def _launched(self, index: int) -> Worker:
         self._over.discard(index)
+        self._all_over.clear()  # of those before it
         envoy = str(self._envoy[index]) if self._envoy else ""
         duty = Duty(index, self._count, tuple(self._listening), envoy, self._node)
         launched = await self._loading.take(duty, [sock.fileno() for sock in self._listening.values()])
         handlers = {messages.ENVOY_ENDED: self.envoy_told, messages.ENVOY_OVER: self._envoy_over, **self._handlers()}
         peer = await connect(launched.sock, handlers)
-        worker = self._workers[index] = Worker(index, launched.process, peer)
+        worker, before = Worker(index, launched.process, peer), self._workers.get(index)
+        self._fresh = {*self._fresh - {before}, worker}
+        self._workers[index] = worker
         return worker
 
 
@@ -291,6 +335,6 @@ async def _end(worker: Worker, until: float) -> None:
             await worker.process.wait()
     except TimeoutError:
         log.error("worker %d did not finish in time and is ended", worker.index)
-        worker.process.kill()
+        worker.kill()
         await worker.process.wait()
     worker.peer.close()

@@ -47,6 +47,7 @@ class Payments:
     done: dict[str, Any] = field(default_factory=dict)
     health: health.aio.HealthServicer = field(default_factory=health.aio.HealthServicer)
     trailing: tuple[tuple[str, str], ...] = ()
+    words: str = "secret words about anna"
 
     def __post_init__(self) -> None:
         made = descriptor_pb2.FileDescriptorSet.FromString(self.descriptors.read_bytes())
@@ -68,7 +69,7 @@ class Payments:
             await asyncio.sleep(600)
         if how == "status":
             context.set_trailing_metadata(self.trailing)
-            await context.abort(grpc.StatusCode[status], "secret words about anna")
+            await context.abort(grpc.StatusCode[status], self.words)
         self.done.setdefault(told["idempotency-key"], value)
         return self._response(state="cancelled", payment_id=request.payment_id, body="x" * MOST if how == "long" else "")
 

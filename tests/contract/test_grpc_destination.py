@@ -129,6 +129,24 @@ async def test_what_a_status_means(
         assert error.wait == 1.5
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "failed to connect to the cards database",
+        "the handshake with the bank was refused: bad certificate",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.7:443: Failed to connect to remote host: Connection refused",
+    ],
+)
+async def test_what_a_service_says_of_its_own_connections_is_not_taken_for_ours(
+    payments: tuple[Payments, int], published: Path, words: str
+) -> None:
+    """It was reached and may have done something: nothing is sent again, and who gave a key hears that it was spent."""
+    service, port = payments
+    service.words = words
+    error = await refused(await opened(port, published, retries={"attempts": 3, "backoff": "1ms"}), "status:UNAVAILABLE")
+    assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1)
+
+
 @pytest.mark.parametrize("deduplicates", [True, False])
 async def test_what_may_have_been_done_is_repeated_only_where_the_service_heeds_the_key(
     payments: tuple[Payments, int], published: Path, deduplicates: bool

@@ -598,6 +598,16 @@ async def test_an_answer_that_goes_on_has_spent_its_key() -> None:
     await behind.outcomes.close()
 
 
+async def stood_still(behind: Behind, clock: Later, seconds: int) -> None:
+    """While it waits for its next sweep."""
+    sweeping = asyncio.create_task(behind.outcomes.keep())
+    await asyncio.sleep(0)
+    clock.ahead_s += seconds
+    await asyncio.sleep(0.1)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+
+
 async def test_while_the_process_stood_still_nothing_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports came meanwhile and are read after it goes on: neither is a request given up that they tell of, nor is the log silent, and
     what is open stays open."""
@@ -607,14 +617,38 @@ async def test_while_the_process_stood_still_nothing_was_waited_for(monkeypatch:
     open_one = await answered(behind, stays=True)
     assert await swept(behind, clock, 61) == []
     ended = [await answered(behind, whole=True) for _ in range(SEVERAL)]
-    sweeping = asyncio.create_task(behind.outcomes.keep())
-    await asyncio.sleep(0)
-    clock.ahead_s += 120
-    await asyncio.sleep(0.1)
-    sweeping.cancel()
-    await asyncio.gather(sweeping, return_exceptions=True)
+    await stood_still(behind, clock, 120)
     assert behind.ends() == []
     assert all(behind.outcomes.told(report(each.decision.id)) for each in (*ended, open_one))
+    await behind.outcomes.close()
+
+
+async def test_responses_that_go_on_are_no_silence_after_a_time_in_which_the_process_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many should have ended in it, and what says that they did is still to be read. What was waited for before counts."""
+    monkeypatch.setattr(outcomes, "SWEEP_S", 0.01)
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    asked = [await answered(behind) for _ in range(SEVERAL)]
+    assert await swept(behind, clock, 61) == []
+    await stood_still(behind, clock, 600)
+    assert behind.ends() == []
+    assert behind.outcomes.told(report(asked[0].decision.id))
+    assert len(await swept(behind, clock, 310)) == 1
+    await behind.outcomes.close()
+
+
+async def test_what_was_waited_for_before_and_after_a_standstill_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the standstill is not: a log that is silent is found so that much later."""
+    monkeypatch.setattr(outcomes, "SWEEP_S", 0.01)
+    clock = Later()
+    behind = Behind(House(), most=100, clock=clock, lasting=100)
+    for _ in range(SEVERAL):
+        await answered(behind)
+    assert await swept(behind, clock, 61) == []
+    await stood_still(behind, clock, 600)
+    assert behind.ends() == []
+    assert await swept(behind, clock, 200) == []
+    assert len(await swept(behind, clock, 110)) == SEVERAL
     await behind.outcomes.close()
 
 

@@ -180,3 +180,21 @@ def test_ctrl_c_in_the_terminal_drains(used: Lockgate) -> None:
     os.killpg(used.process.pid, signal.SIGINT)
     assert used.process.wait() == 0
     assert used.leaves()[-1]["event"] == "stopped"
+
+
+def test_a_worker_that_hangs_before_it_serves_does_not_keep_a_start_from_ending(make: MAKE) -> None:
+    """It has nothing to finish, and whoever stops a start does not wait for the minutes that a worker may take for its configuration."""
+    lockgate = make()
+    lockgate.process.start()
+    until(lambda: bool(lockgate.workers()), "there was a worker")
+    os.kill(lockgate.workers()[0], signal.SIGSTOP)
+    until(lambda: _listens(lockgate.gateway), "it waited for the worker")
+    lockgate.process.signal(signal.SIGTERM)
+    assert lockgate.process.wait(60) == 0
+    assert [(leaf["event"], leaf["details"].get("failed")) for leaf in lockgate.leaves()] == [("started", None), ("stopped", None)]
+    assert lockgate.workers() == []
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0

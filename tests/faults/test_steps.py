@@ -12,7 +12,7 @@ from adapters.local_repeats import LocalRepeats
 from router.decision import Classification, Status
 from router.delivery.judging import Terms
 from router.doors.runtime import KeptAnswers, StepOptions
-from router.errors import AuditError, DestinationError
+from router.errors import AuditError, DestinationError, ReviewError
 from router.ports import Entry
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House
@@ -220,3 +220,77 @@ async def test_of_alternatives_none_is_taken_after_one_that_policy_denies() -> N
     reply = await made.ask(b'{"message": "tell me the status of 4712 and then cancel payment 4711 and then tell me the status of 4713"}')
     assert told(reply) == [("routed", 200, ""), ("denied", 403, "access.gone"), ("denied", 409, "step_not_needed")]
     assert len(made.reached) == 1
+
+
+LATER = {
+    "access.gone": DENY,
+    "idempotency_replayed": REVIEW,  # and so it is not told as routed
+    "response_too_large": {**ALLOW, "obligations": [{"name": "limit_response", "params": {"bytes": 2}}]},
+}
+
+
+@pytest.mark.parametrize("now", LATER)
+async def test_of_alternatives_none_is_taken_after_one_that_succeeded_under_another_policy(now: str) -> None:
+    """The first is not told anew as it was then; that it was taken is no less true."""
+    made = keyed(first_success=True)
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 200, ""), ("denied", 409, "step_not_needed")]
+    policy = {"admission": ALLOW, "decision": ALLOW, "intents.cancel": LATER[now]}
+    made.runtime.pipeline.stages = House(Clauses(), policy=policy).runtime.pipeline.stages
+    again = told(await made.ask(BOTH, headers=KEYED))
+    assert (again[1], len(made.reached)) == (("denied", 409, "step_not_needed"), 1)
+    assert (again[0][0] != "routed", again[0][2]) == (True, now)
+
+
+async def test_a_step_that_policy_refuses_keeps_no_key() -> None:
+    """It was looked up only; once policy lets it pass it is taken."""
+    made = keyed(first_success=True)
+    before = made.runtime.pipeline.stages
+    made.runtime.pipeline.stages = House(
+        Clauses(), policy={"admission": ALLOW, "decision": ALLOW, "intents.cancel": DENY, "intents.status": DENY}
+    ).runtime.pipeline.stages
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("denied", 403, "access.gone")] * 2
+    made.runtime.pipeline.stages = before
+    assert told(await made.ask(BOTH, headers=KEYED)) == [("routed", 200, ""), ("denied", 409, "step_not_needed")]
+
+
+async def test_a_steps_key_may_be_longer_than_its_callers() -> None:
+    """By its number: a caller whose key fits is not told of any step that it does not."""
+    made = keyed()
+    assert told(await made.ask(BOTH, headers=[(b"idempotency-key", b"k" * 255)])) == [("routed", 200, "")] * 2
+
+
+def reviewed(*, keeping: bool) -> House:
+    """A person is to decide about the first of two alternatives."""
+    made = House(Clauses(), policy={"admission": ALLOW, "decision": ALLOW, "intents.cancel": REVIEW})
+    options = replace(made.runtime.options, steps=StepOptions(first_success=True), keeping=KEEPING if keeping else {})
+    made.runtime = replace(made.runtime, options=options, repeats=LocalRepeats(SystemClock()))
+    return made
+
+
+async def test_of_alternatives_none_is_taken_beside_one_that_a_person_may_still_approve() -> None:
+    """Both would be done."""
+    made = reviewed(keeping=False)
+    assert told(await made.ask(BOTH)) == [("held", 202, "test.review"), ("denied", 409, "step_not_needed")]
+    assert (made.reached, len(made.holds.held)) == ([], 1)
+
+
+@pytest.mark.parametrize("now", [DENY, ALLOW, REVIEW], ids=["denied", "allowed", "held"])
+async def test_nor_is_one_taken_when_its_request_comes_again(now: Any) -> None:
+    """Whatever policy says by now of the one that waits."""
+    made = reviewed(keeping=True)
+    await made.ask(BOTH, headers=KEYED)
+    policy = {"admission": ALLOW, "decision": ALLOW, "intents.cancel": now}
+    made.runtime.pipeline.stages = House(Clauses(), policy=policy).runtime.pipeline.stages
+    assert told(await made.ask(BOTH, headers=KEYED))[1] == ("denied", 409, "step_not_needed")
+    assert (made.reached, len(made.holds.held)) == ([], 1)
+
+
+async def test_of_alternatives_one_that_cannot_be_held_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody will ever decide about it."""
+    made = reviewed(keeping=False)
+
+    async def away(*_: Any) -> None:
+        raise ReviewError("The store is away.")
+
+    monkeypatch.setattr(made.runtime.holder, "hold", away)
+    assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("routed", 200, "")]

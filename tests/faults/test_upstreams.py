@@ -973,3 +973,33 @@ async def test_a_subject_has_one_upstream(lab: Lab) -> None:
 
     found = {who: await upstream_of(who) for who in map(str, range(20))}
     assert set(found.values()) == {"a", "b", "c"}
+
+
+async def test_a_body_that_is_shorter_than_it_says_was_sent_all_the_same(lab: Lab) -> None:
+    """As far as it went: its upstream may have acted on the head, so its code is none that says that nobody was reached."""
+    reached = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        reached.set()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"four"
+        await reached.wait()
+
+    destination = await lab.destination(await lab.upstream(script), retries={"attempts": 1})
+    error = await refusal(destination, Outbound("POST", "/", [(b"content-length", b"9")], body()))
+    assert error.sent
+    assert error.code == "upstream_reset"
+
+
+@pytest.mark.parametrize("length", [b"0", b"5", b"9"])
+async def test_a_response_with_two_framings_is_none(lab: Lab, length: bytes) -> None:
+    """By one it ends elsewhere than by the other (RFC 9112 §6.3): its body would be cut, or reach beyond what its caller was told."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.say(b"HTTP/1.1 200 OK\r\ncontent-length: %b\r\ntransfer-encoding: chunked\r\n\r\n7\r\nseven!!\r\n0\r\n\r\n" % length)
+
+    error = await refusal(await lab.destination(await lab.upstream(script), retries={"attempts": 1}), Outbound("GET", "/", []))
+    assert (error.code, error.sent) == ("upstream_protocol", True)

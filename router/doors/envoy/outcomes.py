@@ -62,8 +62,9 @@ class Report:
 class Awaited:
     """`status` is that of the response's header, 0 while there was none; `local`, that Envoy gave it by itself; `whole`, that nothing
     follows it; `shown`, that what follows is shown here; `unseen`, that not even the header is. `stays`: it may well be open for hours, as
-    WebSockets and streams are. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of. `runtime`: None where
-    that keeps no configuration from being closed any more. `keeping`: for whoever repeats the request."""
+    WebSockets and streams are. `due_ns`: when to give up; with `lasting`, what nobody is going to show the end of. `stood_ns`: how long it
+    was not heard since. `runtime`: None where that keeps no configuration from being closed any more. `keeping`: for whoever repeats
+    the request."""
 
     decision: Decision
     runtime: Runtime | None
@@ -78,6 +79,7 @@ class Awaited:
     lasting: bool = False
     ended_ns: int = 0
     due_ns: int = 0
+    stood_ns: int = 0
     keeping: Keeping | None = None
 
     @property
@@ -248,6 +250,7 @@ class Outcomes:
         for awaited in self._awaited.values():
             if awaited.due_ns:
                 awaited.due_ns += by_ns
+                awaited.stood_ns += by_ns
 
     def _note(self, *, silent: bool) -> None:
         if silent and not self._silent:
@@ -257,7 +260,8 @@ class Outcomes:
     def _should_have_ended(self, lasting: Sequence[Awaited], now: int) -> bool:
         """So many, for so long, of those of which one would think so; many more where the log has told of any, and none of them since."""
         since, enough = now - QUIET * self._patience_ns, MANY if self._heard_ns else SEVERAL
-        return sum(self._heard_ns < each.since_ns < since and not each.stays for each in lasting) >= enough
+        waited = (each for each in lasting if self._heard_ns < each.since_ns < since - each.stood_ns)
+        return sum(not each.stays for each in waited) >= enough
 
     def _wait_longer(self, awaited: Awaited) -> None:
         """An outcome needs nothing of a body, nor of the configuration that was decided by, which would not go after a reload. Who repeats

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from adapters.redis_state import keeper
+from adapters.redis_state.keeper import Keeper
 from adapters.redis_state.link import MOST_UNSENT, Link
 from router.errors import StateError
 from router.settings import Address
@@ -66,3 +68,23 @@ async def test_what_waits_to_be_sent_is_bounded() -> None:
     with pytest.raises(StateError) as caught:
         await link.ask("PING", until=asyncio.get_running_loop().time() + 60)
     assert (caught.value.code, wire.high, wire.unsent, wire.aborted) == ("shared_state_late", MOST_UNSENT, 0, False)
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_heartbeat_behind_a_long_answer_ends_no_connection(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is late by the time that the answer takes on the wire, or is not sent at all. A server that takes nothing is let go."""
+    monkeypatch.setattr(keeper, "HEARTBEAT_S", 0.01)
+    link, wire = linked(failures=1)
+    link._written = wire.unsent = 100_000_000
+    if full:
+        link.pause_writing()
+    watching = asyncio.create_task(Keeper._watch(link))
+    for _ in range(100):
+        await asyncio.sleep(0.001)
+        wire.unsent -= 1000
+    assert not wire.aborted
+    async with asyncio.timeout(20):
+        while not wire.aborted:  # noqa: ASYNC110  # a transport tells nobody
+            await asyncio.sleep(0.01)
+        link.connection_lost(None)
+        await watching

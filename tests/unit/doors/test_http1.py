@@ -335,3 +335,34 @@ async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     async with asyncio.timeout(PATIENCE_S):
         return await reader.readuntil(b"ok")
+
+
+@pytest.mark.parametrize("more", [b"G", b"GET /x", b"GET /x HTTP/1.1\r\nhost"])
+async def test_what_does_not_follow_in_time_takes_no_answer_from_what_came_before(more: bytes) -> None:
+    """However little of the next request is there, the one before it was whole; its answer is the last."""
+    late = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await late.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    class Told(GuardedHttp):
+        header_timeout = 0.05
+
+        def _late(self) -> None:
+            super()._late()
+            late.set()
+
+    sock = socket.create_server(("127.0.0.1", 0))
+    running = server(app, http=Told, grace_s=1)
+    task = asyncio.create_task(running.serve([sock]))
+    await started(running, task)
+    async with connected(sock.getsockname()[1]) as (reader, writer), asyncio.timeout(PATIENCE_S):
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" + more)
+        said = await reader.read()
+    assert said.startswith(b"HTTP/1.1 200")
+    assert said.endswith(b"ok")
+    running.stop()
+    await task

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from router.errors import ConfigError
-from router.ipc import RemoteError
+from router.ipc import RemoteError, connect
 from router.processes import messages
+from router.processes import supervisor as supervising
 from router.processes.supervisor import Assignment, Supervisor, Worker, _within
 from router.rollout.stage import NOBODY, Stage
 
@@ -159,3 +160,168 @@ async def test_workers_that_end_hear_when_none_waits_for_envoy_any_more() -> Non
     for each in processes:
         each.gone.set()
     await ending
+
+
+class Noting:
+    """A worker's end that notes what it is told, and answers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.stages: list[Any] = []
+        self.gone = self.faulty = False
+        self.free = asyncio.Event()
+        self.free.set()
+        self.preparing: Callable[[], None] | None = None
+
+    async def call(self, kind: str, payload: Any) -> None:
+        if self.gone:
+            raise RemoteError("the other process is gone")
+        self.told.append(kind)
+        await self.free.wait()
+        if kind == messages.STEP:
+            self.stages.append(payload[1])
+        if kind == messages.PREPARE:
+            if self.faulty:
+                raise RemoteError("it does not compile", "config_invalid")
+            if self.preparing is not None:
+                self.preparing()
+
+    def close(self) -> None: ...
+
+
+class Ended(Running):
+    """A process that is gone already, and takes no signal."""
+
+    def kill(self) -> None:
+        raise ProcessLookupError
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[Noting]:
+    """The ends of the workers that a supervisor launches, none of which is a process."""
+    ends: list[Noting] = []
+
+    async def process(*_: Any, **__: Any) -> Running:
+        return Ended()
+
+    async def connected(sock: socket.socket, _: Any) -> Noting:
+        sock.close()
+        ends.append(Noting())
+        return ends[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", process)
+    monkeypatch.setattr(supervising, "connect", connected)
+    return ends
+
+
+SERVES = [messages.CERTIFICATES, messages.POLICY_UNTIL, messages.DRAIN, messages.PREPARE, messages.ACTIVATE]
+PLAIN = Assignment("d" * 64, b"", None)
+
+
+async def test_workers_that_ended_by_themselves_say_nothing_of_those_after_them(launched: list[Noting]) -> None:
+    """Both had heard all from Envoy, and were replaced: at a stop the new ones still wait for each other."""
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(2)
+    for index in (0, 1):
+        await supervisor._envoy_over(index)
+    await supervisor.launch(2)
+    supervisor._ending = True
+    over = asyncio.create_task(supervisor._envoy_over(0))
+    await asyncio.sleep(0.01)
+    assert not over.done()
+    await supervisor._envoy_over(1)
+    await over
+
+
+async def test_a_change_that_a_starting_worker_is_met_by_tells_it_first_what_holds(launched: list[Noting]) -> None:
+    """Until when the policies may be used, and that nothing new is taken up: else it would serve for a while without knowing."""
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(2)
+    await supervisor.start(PLAIN)
+    launched[0].free.clear()
+    first = asyncio.create_task(supervisor.change(PLAIN))
+    second = asyncio.create_task(supervisor.change(PLAIN))
+    await asyncio.sleep(0.01)
+    respawning = asyncio.create_task(supervisor._spawn(1))  # behind both
+    await asyncio.sleep(0.01)
+    launched[0].free.set()
+    await asyncio.gather(first, second, respawning)
+    assert launched[2].told == SERVES
+
+
+async def test_a_change_while_no_worker_is_there_waits_for_one_that_can_say(launched: list[Noting]) -> None:
+    """A configuration that no worker has prepared is not taken up, or the next could only fail with it, and the one after that."""
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(1)
+    await supervisor.start(PLAIN)
+    launched[0].gone = True
+    changing = asyncio.create_task(supervisor.change(Assignment("e" * 64, b"", None)))
+    await asyncio.sleep(0.01)
+    await supervisor._launched(0)
+    launched[1].faulty = True
+    with pytest.raises(ConfigError, match="does not compile"):
+        await changing
+    assert supervisor.current is PLAIN
+    launched[1].faulty = False
+    await supervisor._assign(supervisor._workers[0])
+    assert launched[1].told[-1] == messages.ACTIVATE
+
+
+async def test_a_change_while_no_worker_comes_is_refused(launched: list[Noting], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not waited for without end."""
+    monkeypatch.setattr(supervising, "PREPARE_S", 0.0)
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(1)
+    launched[0].gone = True
+    with pytest.raises(ConfigError, match="No worker was there"):
+        await supervisor.change(PLAIN)
+
+
+async def test_a_step_while_a_worker_starts_is_heard_before_it_serves(launched: list[Noting]) -> None:
+    """It prepares what was current when it began, by which a candidate that was rolled back would decide."""
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(1)
+    await supervisor.start(candidate(0.1))
+    worker = await supervisor._launched(0)
+    launched[1].preparing = lambda: setattr(supervisor, "_stepped", ("r1", NOBODY.to_json()))
+    await supervisor._assign(worker)
+    assert launched[1].told[-2:] == [messages.STEP, messages.ACTIVATE]
+    assert launched[1].stages == [NOBODY.to_json()]
+
+
+async def test_a_worker_that_starts_has_no_key_to_forget(launched: list[Noting], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers nothing yet, and while many keys are destroyed none would ever come to serve."""
+    monkeypatch.setattr(supervising, "ANSWER_S", 0.01)
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(1)
+    launched[0].free.clear()
+    async with asyncio.timeout(PATIENCE_S):
+        await supervisor.forget_key("k1")
+    assert launched[0].told == []
+
+
+async def test_a_worker_that_has_ended_is_told_by_its_fault(launched: list[Noting]) -> None:
+    """Not by that of the signal that finds nobody."""
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(1)
+    launched[0].gone = True
+    with pytest.raises(ConfigError, match="gone"):
+        await supervisor.start(PLAIN)
+
+
+async def test_reports_for_a_worker_that_takes_nothing_are_not_kept_without_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They come for as long as the others serve, and the process that keeps them is the ledger's."""
+    monkeypatch.setattr(supervising, "MOST_UNHEARD", 1 << 20)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        peer, supervisor = await connect(ours, {}), Supervisor({}, dict)
+        supervisor._workers[0] = Worker(0, None, peer)  # type: ignore[arg-type]  # no process is asked
+        for _ in range(100):
+            await supervisor.envoy_told([b"x" * 100_000])
+            await asyncio.sleep(0)
+        assert 0 < peer.unsent < 2 << 20
+        assert len(peer._waiting) < 50
+        assert caplog.text.count("takes nothing any more") == 1
+        peer.close()
