@@ -50,7 +50,7 @@ from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
 from router.wiring.learning import Learning, open_learning
 from router.wiring.ledger_keys import open_sealing_key
-from router.wiring.membership import Membership, facts, node_name
+from router.wiring.membership import Membership, facts
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
@@ -115,18 +115,18 @@ class ControlProcess:
             try:
                 await self._with_evidence(begun, evidence)
             except Exception as error:
-                await self._record_failure(evidence, error, _named(workspace))
+                await self._record_failure(evidence, error)
                 raise
-            await self._record_end(evidence, _named(workspace))
+            await self._record_end(evidence, {})
         finally:
             await self._close(evidence)
 
-    async def _record_failure(self, evidence: Evidence, error: Exception, named: Mapping[str, str]) -> None:
+    async def _record_failure(self, evidence: Evidence, error: Exception) -> None:
         """That it ended by itself and why: without a record it would look as if it had been killed. Where it is the ledger that fails it
         takes no record, either, and who started this process is not kept waiting for what went wrong."""
         code = error.code if isinstance(error, LockgateError) else LockgateError.code
         try:
-            await self._record_end(evidence, {**named, "failed": code}, LAST_RECORDS.seconds)
+            await self._record_end(evidence, {"failed": code}, LAST_RECORDS.seconds)
         except AuditError as unrecorded:
             log.warning("%s", unrecorded)
 
@@ -407,10 +407,4 @@ def _describe(workspace: Workspace) -> dict[str, str]:
         "config_digest": digests.config,
         "catalog_digest": digests.catalog,
         "policy_digest": digests.policy,
-        **_named(workspace),
     }
-
-
-def _named(workspace: Workspace) -> dict[str, str]:
-    """Which of several nodes it is, so that none is taken for another that ended or crashed."""
-    return {} if workspace.config.nodes is None else {"name": node_name()}

@@ -35,7 +35,7 @@ _STARTS = "kind = 'system' and event in ('started', 'stopped', 'recovered', 'ref
 @dataclass(slots=True)
 class Period:
     """`records` are those that say so, of which `went_on` were routed all the same (a fallback, or open) and the others not (closed).
-    Counted refusals have no record each. `node`: which of several was away. Times are Unix nanoseconds."""
+    Counted refusals have no record each. Times are Unix nanoseconds."""
 
     part: str
     since_ns: int
@@ -46,7 +46,6 @@ class Period:
     first: int = 0
     last: int = 0
     reasons: tuple[str, ...] = ()
-    node: str = ""
 
     @property
     def how(self) -> str:
@@ -62,8 +61,8 @@ def periods(trail: Trail, query: Query, gap_ns: int) -> list[Period]:
     signs = [sign for part, text in _PARTS.items() for sign in _signs(trail, query, part, text)]
     found = [period for part in _PARTS for period in _joined((one for one in signs if one.part == part), gap_ns)]
     system = list(_system(trail, query))
-    for part, node in sorted({(one.part, one.node) for one in system}):
-        found += _joined((one for one in system if (one.part, one.node) == (part, node)), gap_ns if part != "away" else -1)
+    for part in sorted({one.part for one in system}):
+        found += _joined((one for one in system if one.part == part), gap_ns if part != "away" else -1)
     return sorted(found, key=lambda one: (one.since_ns, one.part))
 
 
@@ -79,40 +78,29 @@ def _failures(codes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _system(trail: Trail, query: Query) -> Iterator[Period]:
-    """Counted refusals, and the times between an end and a start of one node; a start without an end before it means that there was a
-    crash."""
-    ends: dict[str, _End | None] = {}  # of each node, None for one that was started last
+    """Counted refusals, and the times between an end and a start; a start without an end before it means that there was a crash."""
+    ended: tuple[int, int, tuple[str, ...]] | None = None
+    previous: dict[str, Any] | None = None
     for row in trail.rows(query.also(where(_STARTS)), ("time", "event")):
         if row["event"] == "refused":
             yield from _counted(trail.leaf(row["record"]), row)
-        elif row["event"] in ("started", "stopped"):
-            yield from _turn(ends, row, trail.leaf(row["record"]).get("details") or {})
-        else:
+        elif row["event"] == "started":
+            if ended is not None:
+                yield Period("away", ended[0], row["time"], 2, 0, 0, ended[1], row["record"], ended[2])
+            elif previous is not None:
+                yield Period("away", row["time"], row["time"], 1, 0, 0, row["record"], row["record"], ("ended_without_stopping",))
+        elif row["event"] not in ("stopped",):
             yield Period(
                 "ledger" if row["event"] == "recovered" else "witnesses", row["time"], row["time"], 1, 0, 0, row["record"], row["record"]
             )
+        if row["event"] in ("started", "stopped"):
+            ended, previous = (row["time"], row["record"], _why(trail, row)) if row["event"] == "stopped" else None, row
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """`why`: somebody stopped it, or it ended by itself for what made it fail."""
-
-    time: int
-    record: int
-    why: tuple[str, ...]
-
-
-def _turn(ends: dict[str, _End | None], row: dict[str, Any], details: dict[str, Any]) -> Iterator[Period]:
-    """Of a node that shares its ledger with none, and of a release of before, no name is on record."""
-    node, failed = str(details.get("name", "")), details.get("failed")
-    if row["event"] == "stopped":
-        ends[node] = _End(row["time"], row["record"], ("stopped", failed) if isinstance(failed, str) else ("stopped",))
-        return
-    if node in ends:
-        end = ends[node]
-        since = _End(row["time"], row["record"], ("ended_without_stopping",)) if end is None else end
-        yield Period("away", since.time, row["time"], 1 if end is None else 2, 0, 0, since.record, row["record"], since.why, node)
-    ends[node] = None
+def _why(trail: Trail, row: dict[str, Any]) -> tuple[str, ...]:
+    """Somebody stopped it, or it ended by itself for what made it fail."""
+    failed = (trail.leaf(row["record"]).get("details") or {}).get("failed")
+    return ("stopped", failed) if isinstance(failed, str) else ("stopped",)
 
 
 def _counted(leaf: dict[str, Any], row: dict[str, Any]) -> Iterator[Period]:

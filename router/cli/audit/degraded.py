@@ -52,7 +52,6 @@ def _document(period: Period) -> dict[str, Any]:
         "first_record": period.first,
         "last_record": period.last,
         "reasons": list(period.reasons),
-        **({"node": period.node} if period.node else {}),
     }
 
 
@@ -63,7 +62,7 @@ def _print(found: list[Period]) -> None:
     for period in found:
         times = (timestamp(at)[:19].replace("T", " ") for at in (period.since_ns, period.until_ns))
         counts = (str(each) for each in (period.records, period.went_on, period.counted))
-        table.add_row(f"{period.part} {period.node}".rstrip(), *times, period.how, *counts, " ".join(period.reasons))
+        table.add_row(period.part, *times, period.how, *counts, " ".join(period.reasons))
     screen = console()
     screen.print(table)
     screen.print(f"{len(found)} periods")

@@ -81,30 +81,6 @@ def test_a_policy_engine_that_gives_no_verdict_is_a_part_that_failed(tmp_path: P
         assert [(one.how, one.reasons) for one in found] == [("closed", (code,))]
 
 
-def test_of_several_nodes_none_is_taken_for_another(tmp_path: Path) -> None:
-    """One that is started beside others is no crash of theirs, nor was the node away that another was started after."""
-    entries = (
-        system(1, "started", name="a"),
-        system(2, "started", name="b"),
-        system(3, "stopped", name="a"),
-        system(4, "started", name="c"),
-        system(5, "started", name="b"),
-        system(6, "started", name="a"),
-    )
-    with asked(tmp_path, *entries) as trail:
-        found = periods(trail, Query(), 60 * MINUTE)
-        assert [(one.node, *times, one.reasons) for one, (_, *times, _) in zip(found, told(found), strict=True)] == [
-            ("a", 3, 6, ("stopped",)),
-            ("b", 5, 5, ("ended_without_stopping",)),
-        ]
-
-
-def test_who_had_no_name_on_record_and_has_one_now_was_not_ended_by_that(tmp_path: Path) -> None:
-    """As after the first start with a release that names nodes."""
-    with asked(tmp_path, system(1, "started"), system(2, "started", name="a")) as trail:
-        assert periods(trail, Query(), 60 * MINUTE) == []
-
-
 def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
     """Those of a failing part with their count; those of a caller, such as a rate limit, are no failure."""
     with asked(

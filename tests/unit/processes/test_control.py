@@ -20,7 +20,6 @@ class Book:
 
     def __init__(self, *, refuses: bool = False, waits: bool = False) -> None:
         self.told: list[tuple[str, Any]] = []
-        self.names: list[str | None] = []
         self.refuses, self.waits = refuses, waits
 
     async def system(self, event: str, details: Any) -> None:
@@ -29,14 +28,13 @@ class Book:
         if self.told and self.refuses:
             raise AuditError("The disk is full.", "audit_disk_full")
         self.told.append((event, details.get("failed")))
-        self.names.append(details.get("name"))
 
     async def record_refusals(self) -> None: ...
 
 
-async def started(book: Book, fault: Exception, monkeypatch: pytest.MonkeyPatch, nodes: object = None) -> None:
-    """Raises the fault that the start fails for once it is on record. `nodes`: how it shares what it has with others."""
-    workspace = SimpleNamespace(config=SimpleNamespace(telemetry=SimpleNamespace(log=None), nodes=nodes))
+async def started(book: Book, fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raises the fault that the start fails for once it is on record."""
+    workspace = SimpleNamespace(config=SimpleNamespace(telemetry=SimpleNamespace(log=None)))
 
     async def begun(*_: Any) -> Any:
         return SimpleNamespace(workspace=workspace)
@@ -52,7 +50,7 @@ async def started(book: Book, fault: Exception, monkeypatch: pytest.MonkeyPatch,
     for name, instead in {"begin_with": begun, "open_evidence": evidence, "configure_logs": lambda _: None}.items():
         monkeypatch.setattr(control, name, instead)
     monkeypatch.setattr(control, "hand_over_soon", lambda: None)
-    monkeypatch.setattr(control, "_describe", control._named)
+    monkeypatch.setattr(control, "_describe", lambda _: {})
     monkeypatch.setattr(ControlProcess, "_with_evidence", failing)
     monkeypatch.setattr(ControlProcess, "_close", closed)
     await ControlProcess(Path("unused"), None, lambda *_: None, lambda _: None).run()
@@ -84,13 +82,3 @@ async def test_a_ledger_that_takes_no_record_hides_no_fault(how: str, monkeypatc
         with pytest.raises(AuditError, match="away"):
             await started(book, AuditError("The nodes' store is away."), monkeypatch)
     assert book.told == [("started", None)]
-
-
-async def test_of_several_nodes_the_record_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one that is alone there is none to tell it from."""
-    monkeypatch.setenv("LOCKGATE_NODE", "gate-1")
-    for nodes, name in ((object(), "gate-1"), (None, None)):
-        book = Book()
-        with pytest.raises(ConfigError):
-            await started(book, ConfigError("no"), monkeypatch, nodes)
-        assert book.names == [name, name]
