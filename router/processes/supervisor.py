@@ -306,7 +306,10 @@ class Supervisor:
         duty = Duty(index, self._count, tuple(self._listening), envoy, self._node)
         launched = await self._loading.take(duty, [sock.fileno() for sock in self._listening.values()])
         handlers = {messages.ENVOY_ENDED: self.envoy_told, messages.ENVOY_OVER: self._envoy_over, **self._handlers()}
-        peer = await connect(launched.sock, handlers)
+        with contextlib.ExitStack() as undone:
+            undone.callback(launched.sock.close)
+            peer = await connect(launched.sock, handlers)
+            undone.pop_all()
         worker, before = Worker(index, launched.process, peer), self._workers.get(index)
         self._fresh = {*self._fresh - {before}, worker}
         self._workers[index] = worker
