@@ -103,7 +103,9 @@ class Forked(Process):
     def _begun(self, log: IO[bytes], environment: Mapping[str, str]) -> Started:
         _ready()
         process = _beginning.Process(
-            target=_served, args=(tuple(self.command), self.folder or Path.cwd(), dict(environment), Path(log.name))
+            target=_served,
+            args=(tuple(self.command), self.folder or Path.cwd(), dict(environment), Path(log.name)),
+            daemon=True,  # one that a test leaves behind ends with the tests
         )
         process.start()
         begun = _Begun(process)
@@ -140,6 +142,7 @@ def _leads(pid: int) -> bool:
 
 def _served(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], log: Path) -> None:
     os.setsid()
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it may have processes of its own
     with log.open("ab") as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
