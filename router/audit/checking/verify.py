@@ -121,13 +121,14 @@ def verify(plan: Plan) -> Report:
             _check_commit(report, reader, root)
         if report.ok:
             report.faults.extend(node_fault(*wrong) for wrong in wrong_above(reader, report.size))
+        rotations = report.rotations
         keys = _keys(report, plan, notes)
         _check_claims(report, roots, _claims(report, notes, keys))
         if keys is not None and plan.outside is not None:
             keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
-        _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes))
+        _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes, rotations))
         if report.ok:  # what it says of records that are altered themselves is of no interest
             report.faults.extend(_index_faults(plan, report))
         _check_witnessed(report, plan, notes)
@@ -167,13 +168,22 @@ def _keys(report: Report, plan: Plan, notes: Sequence[str]) -> Succession | None
 
 
 def _later(
-    report: Report, plan: Plan, reader: LedgerReader, account: Account, tree: CompactRange | None, notes: Sequence[str]
+    report: Report,
+    plan: Plan,
+    reader: LedgerReader,
+    account: Account,
+    tree: CompactRange | None,
+    notes: Sequence[str],
+    rotations: Sequence[Rotation],
 ) -> Later | None:
+    """`rotations` are all that the records name, carried out or not."""
     if tree is None:
         return None
     signed = _signed_up_to(report)
     pending = [order for order in account.orders if order[0] >= signed]
-    return Later(reader, tree, lambda note, since: _signed(report, plan, [*notes, note], note, since), signed, pending)
+    open_still = [one for one in rotations if one.index >= signed]
+    check = lambda note, handing, since: _signed(report, plan, [*notes, *handing, note], note, since)  # noqa: E731  # one line, once
+    return Later(reader, tree, check, signed, pending, open_still)
 
 
 def _signed_up_to(report: Report) -> int:
@@ -286,13 +296,15 @@ def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
 
 def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
     """These checkpoints, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
+    good = 0
     for claim in sorted(claims, key=lambda claim: claim.size):
-        fault = _claim_fault(report, roots, claim, max(report.held_against, default=0))
+        fault = _claim_fault(report, roots, claim, good)
         if fault is not None:
             report.faults.append(fault)
             return
-        if claim.size not in report.held_against:
+        if claim.size != good or not report.held_against:
             report.held_against.append(claim.size)
+        good = claim.size
 
 
 def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.reader import SqliteReader
 from router.audit.checking import meanwhile
 from router.audit.checking.verify import Plan, Report, verify
-from router.audit.journal import Checkpointing, Journal
+from router.audit.journal import Checkpointing, HandsOver, Journal
+from router.audit.keys.rotation import hand_over, vouched
 from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner, latest_published, note_checkpoint
@@ -26,8 +28,10 @@ PRUNED = {"class": "rest", "keep": "184d", "policy": "p", "from": 0, "until": 5,
 ERASED = {"key_id": KEY_ID, "reason": "gdpr_art_17", "order": COUNT, "records": COUNT, "up_to": COUNT}
 
 
-def appended(folder: Path, event: str, details: dict[str, Any], pruning: tuple[int, ...] = (), *, signed: bool = True) -> None:
-    journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(SIGNER, folder / "checkpoints"))
+def appended(
+    folder: Path, event: str, details: dict[str, Any], pruning: tuple[int, ...] = (), *, signed: bool = True, signer: NoteSigner = SIGNER
+) -> None:
+    journal = Journal(SqliteStore(folder / "ledger.sqlite"), Checkpointing(signer, folder / "checkpoints"))
     journal.open()
     journal.append([system_entry(event, 1, details)], pruning)
     journal.close() if signed else journal.abandon()
@@ -121,6 +125,30 @@ def test_a_checkpoint_by_another_key_excuses_nothing(folder: Path) -> None:
         run(folder, ("UPDATE checkpoints SET note = ? WHERE size = ?", (forged, note_checkpoint(note).size)))
 
     assert kinds(while_it(folder, forge)) == {"sealed_missing"}
+
+
+@pytest.mark.parametrize("verified_before", [False, True], ids=["since", "as its last record"])
+def test_the_key_that_was_handed_over_to_meanwhile_is_one_of_the_ledgers(folder: Path, *, verified_before: bool) -> None:
+    """The checkpoint that hands over is older than the newest one, and the record may be among those that are verified."""
+    after = NoteSigner(SIGNER.name, Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32))
+    change = vouched(SIGNER, after)
+    if verified_before:
+        appended(folder, "key_rotated", {"old": change.old, "new": change.new, "vouched": True, "reason": "r"}, signed=False)
+
+    def rotate() -> None:
+        store, plan = SqliteStore(folder / "ledger.sqlite"), Checkpointing(after, folder / "checkpoints")
+        if verified_before:
+            journal = Journal(store, replace(plan, signer=change.signer, hands_over=HandsOver(change.old)))
+            journal.open()
+            assert journal.sign_checkpoint(wait=True)
+            store.close()
+        else:
+            hand_over(store, plan, change, "scheduled", 1)
+        appended(folder, "pruned", PRUNED, (2, 3), signer=after)
+        appended(folder, "started", {}, signer=after)
+
+    report = while_it(folder, rotate)
+    assert (report.faults, report.size, report.pruned) == ([], COUNT + verified_before, 2)
 
 
 def test_what_nothing_says_is_a_fault_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
