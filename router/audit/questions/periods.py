@@ -29,13 +29,13 @@ _COUNTED = {
     "policy_rate_limit_unavailable": "policy",
     "limits_unavailable": "limits",
 }
-_STARTS = "kind = 'system' and event in ('started', 'stopped', 'recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
+_SAID = "kind = 'system' and event in ('recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
 
 
 @dataclass(slots=True)
 class Period:
     """`records` are those that say so, of which `went_on` were routed all the same (a fallback, or open) and the others not (closed).
-    Counted refusals have no record each. Times are Unix nanoseconds."""
+    Counted refusals have no record each. Times are Unix nanoseconds. `node` is which was away, where it has a name among others."""
 
     part: str
     since_ns: int
@@ -46,6 +46,7 @@ class Period:
     first: int = 0
     last: int = 0
     reasons: tuple[str, ...] = ()
+    node: str = ""
 
     @property
     def how(self) -> str:
@@ -57,12 +58,12 @@ class Period:
 
 
 def periods(trail: Trail, query: Query, gap_ns: int) -> list[Period]:
-    """Signs of one part that are no more than `gap_ns` apart make one period."""
+    """Signs of one part that are no more than `gap_ns` apart make one period. When nothing ran is told by `absences`."""
     signs = [sign for part, text in _PARTS.items() for sign in _signs(trail, query, part, text)]
     found = [period for part in _PARTS for period in _joined((one for one in signs if one.part == part), gap_ns)]
     system = list(_system(trail, query))
     for part in sorted({one.part for one in system}):
-        found += _joined((one for one in system if one.part == part), gap_ns if part != "away" else -1)
+        found += _joined((one for one in system if one.part == part), gap_ns)
     return sorted(found, key=lambda one: (one.since_ns, one.part))
 
 
@@ -78,29 +79,13 @@ def _failures(codes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _system(trail: Trail, query: Query) -> Iterator[Period]:
-    """Counted refusals, and the times between an end and a start; a start without an end before it means that there was a crash."""
-    ended: tuple[int, int, tuple[str, ...]] | None = None
-    previous: dict[str, Any] | None = None
-    for row in trail.rows(query.also(where(_STARTS)), ("time", "event")):
+    """Counted refusals, what began after another ledger, and what witnesses did not confirm."""
+    for row in trail.rows(query.also(where(_SAID)), ("time", "event")):
         if row["event"] == "refused":
             yield from _counted(trail.leaf(row["record"]), row)
-        elif row["event"] == "started":
-            if ended is not None:
-                yield Period("away", ended[0], row["time"], 2, 0, 0, ended[1], row["record"], ended[2])
-            elif previous is not None:
-                yield Period("away", row["time"], row["time"], 1, 0, 0, row["record"], row["record"], ("ended_without_stopping",))
-        elif row["event"] not in ("stopped",):
-            yield Period(
-                "ledger" if row["event"] == "recovered" else "witnesses", row["time"], row["time"], 1, 0, 0, row["record"], row["record"]
-            )
-        if row["event"] in ("started", "stopped"):
-            ended, previous = (row["time"], row["record"], _why(trail, row)) if row["event"] == "stopped" else None, row
-
-
-def _why(trail: Trail, row: dict[str, Any]) -> tuple[str, ...]:
-    """Somebody stopped it, or it ended by itself for what made it fail."""
-    failed = (trail.leaf(row["record"]).get("details") or {}).get("failed")
-    return ("stopped", failed) if isinstance(failed, str) else ("stopped",)
+        else:
+            part = "ledger" if row["event"] == "recovered" else "witnesses"
+            yield Period(part, row["time"], row["time"], 1, 0, 0, row["record"], row["record"])
 
 
 def _counted(leaf: dict[str, Any], row: dict[str, Any]) -> Iterator[Period]:

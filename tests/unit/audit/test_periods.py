@@ -52,20 +52,6 @@ def test_signs_close_together_are_one_period(tmp_path: Path) -> None:
         assert told(periods(trail, Query(), 11 * MINUTE)) == [("upstream", 1, 20, 4)]
 
 
-def test_the_time_between_an_end_and_a_start_is_a_period(tmp_path: Path) -> None:
-    """A start that no end comes before tells of a crash; the first start of all of nothing."""
-    with asked(tmp_path, system(1, "started"), system(2, "stopped"), system(7, "started"), system(9, "started")) as trail:
-        found = periods(trail, Query(), 60 * MINUTE)
-        assert told(found) == [("away", 2, 7, 2), ("away", 9, 9, 1)]
-        assert [one.reasons for one in found] == [("stopped",), ("ended_without_stopping",)]
-
-
-def test_a_node_that_failed_says_what_for(tmp_path: Path) -> None:
-    """It is told from one that somebody stopped, and from one that was killed."""
-    with asked(tmp_path, system(1, "started"), system(2, "stopped", failed="config_invalid"), system(7, "started")) as trail:
-        assert [one.reasons for one in periods(trail, Query(), 60 * MINUTE)] == [("stopped", "config_invalid")]
-
-
 @pytest.mark.parametrize(
     "code",
     [
