@@ -6,7 +6,8 @@
    under a signed checkpoint; and what is said to be gone must be (`accounting`). What goes meanwhile may be said later (`meanwhile`).
 4. The index of keys that was signed is theirs (`sections`).
 5. The hashes that are stored above the leaves are theirs (`above`).
-6. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+6. The index that answers come from, where there is one beside the ledger, is what is made of the records.
+7. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
 
 Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
 relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
@@ -29,7 +30,7 @@ from router.audit.checking.sections import check_sections, together
 from router.audit.checking.witnessed import Confirmed, confirmed, cosigned_by_anybody
 from router.audit.keys.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
 from router.audit.lookups.chain import Signed
-from router.audit.questions.reader import LedgerReader
+from router.audit.questions.reader import Difference, LedgerReader
 from router.audit.tree.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.tree.merkle import CompactRange
 from router.audit.witnesses.policy import WitnessPolicy
@@ -39,6 +40,8 @@ CHUNK = 8192
 PARALLEL_FROM = 4 * CHUNK
 
 Progress = Callable[[int, int], None]
+Answers = Callable[[LedgerReader], Difference | None]
+"""The first difference of the index beside the ledger from its records, if there is one. Raises AuditError where it cannot be told."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,7 @@ class Plan:
     progress: Progress | None = None
     more_keys: tuple[str, ...] = ()
     policy: WitnessPolicy | None = None
+    answers: Answers | None = None
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -131,9 +135,11 @@ def verify(plan: Plan) -> Report:
         _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes, rotations))
         if report.ok:  # what it says of records that are altered themselves is of no interest
             report.faults.extend(_index_faults(plan, report))
+        if report.ok and plan.answers is not None:
+            _check_answers(report, plan.answers, reader)
         _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
-        report.unproven = _unproven(report, plan)
+        report.unproven += _unproven(report, plan)
         return report
     finally:
         reader.close()
@@ -266,6 +272,20 @@ def _index_faults(plan: Plan, report: Report) -> Iterator[Fault]:
         return
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from chain.from_iterable(pool.map(check_sections, [plan.open_reader] * len(work), work))
+
+
+def _check_answers(report: Report, answers: Answers, reader: LedgerReader) -> None:
+    """One that cannot be looked at is no finding, and said."""
+    try:
+        found = answers(reader)
+    except AuditError as error:
+        report.unproven.append(f"The index that answers come from was not held against the records: {error}")
+        return
+    if found is not None:
+        said = (
+            f"The index that answers come from is not of these records: {found.what}. The records are as they were; delete `index.sqlite`,"
+        )
+        report.faults.append(Fault(found.record, "answers_altered", f"{said} and it is made anew.", max(report.size, found.record + 1)))
 
 
 def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader, later: Later | None) -> None:
@@ -410,6 +430,8 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append("Under this policy witnesses could be parted so that each part makes up a quorum: another history could have one too.")
     if plan.policy is None and report.cosigned:
         said.append("Cosignatures were not checked, for no witness policy was given.")
+    if plan.answers is None:
+        said.append("The index that answers come from was not held against the records: they may leave records out.")
     if plan.open_keys is None:
         said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
     return said

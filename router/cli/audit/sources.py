@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 import click
 
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from adapters.sqlite.index_checked import difference
 from adapters.sqlite.place import SqlitePlace
 from router.audit.checking.chunk import OpenReader
 from router.audit.governance.standing import but_destroyed, standing_now
 from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.query import Trail
-from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
+from router.audit.questions.reader import Difference, KeyLookup, LedgerReader, Stored
 from router.audit.tree.checkpoint import every_note, is_of, put_aside
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
@@ -84,6 +85,11 @@ class Sources:
                 yield from (note for note in every_note(folder) if is_of(note, origin))
         except OSError as error:
             raise AuditError(f"A checkpoint in {self.checkpoints} cannot be read: {error.strerror}.", "checkpoint_invalid") from error
+
+    def answers_differ(self, reader: LedgerReader) -> Difference | None:
+        """The first difference of the index from the ledger's records. Of a copy that nobody can write to it is made anew for each
+        question. Raises AuditError."""
+        return difference(self.state / INDEX_FILE, reader) if os.access(self.state, os.W_OK) else None
 
     @contextmanager
     def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:

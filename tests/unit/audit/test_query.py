@@ -11,6 +11,7 @@ import pytest
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.reader import SqliteReader
 from router.audit.questions import query as query_module
+from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.where import WhereError
 from router.audit.records.canonical import timestamp
@@ -194,7 +195,7 @@ def test_only_what_a_record_says_to_be_erased_is(folder: Path) -> None:
 def test_why_a_key_is_not_there_is_looked_up_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not for each of the records that are sealed under it: an older copy of the keys may lack many people's."""
     index, looked = SqliteIndex(folder / "index.sqlite"), list[int]()
-    catching_up = query_module.catch_up
+    catching_up = catch_up
 
     def counted(*told: Any) -> int:
         looked.append(1)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,21 @@ def test_verify_against_an_outside_checkpoint_and_with_keys(lockgate: Lockgate, 
     report = lines(lockgate("verify", "--json", *options)[1])[0]
     assert (report["ok"], report["outside_checkpoint"], report["opened"], report["not_proven"]) == (True, 241, 240, [])
     assert report["public_key"] == SIGNER.verifier
+
+
+def test_verify_finds_that_a_decision_was_hidden_from_questions(lockgate: Lockgate, state: Path) -> None:
+    """By whoever can write to the index, and has no key; unless they ask it not to look."""
+    assert len(lines(lockgate("query", "--intent", "payment.cancel", "--json")[1])) == 120
+    with closing(sqlite3.connect(state / "index.sqlite", isolation_level=None)) as file:
+        file.execute("UPDATE words SET word = 'payment.other' WHERE word = 'payment.cancel'")
+    assert lines(lockgate("query", "--intent", "payment.cancel", "--json")[1]) == []
+    report = lines(lockgate("verify", "--json")[1])[0]
+    assert (report["ok"], [fault["kind"] for fault in report["faults"]]) == (False, ["answers_altered"])
+    status, output, _ = lockgate("verify", "--no-answers")
+    assert (status, "they may leave records out" in " ".join(output.split())) == (0, True)
+    (state / "index.sqlite").unlink()
+    assert len(lines(lockgate("query", "--intent", "payment.cancel", "--json")[1])) == 120
+    assert lockgate("verify")[0] == 0
 
 
 def test_verify_names_the_first_bad_record_and_fails(lockgate: Lockgate, state: Path) -> None:
