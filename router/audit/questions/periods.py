@@ -17,6 +17,8 @@ _PARTS = {
     " 'policy_unavailable', 'policy_unauthorized', 'policy_circuit_open', 'policy_stale',"
     " 'policy_rate_limit_unavailable', 'obligation_unknown', 'obligation_failed', 'mirror_unknown', 'route_unknown')",
     "limits": "kind = 'decision' and reason = 'limits_unavailable'",
+    "reviews": "kind = 'outcome' and reason in ('review_store_unavailable', 'review_store_closed')",
+    "repeats": "kind = 'outcome' and reason = 'idempotency_unavailable'",
     "upstream": "kind = 'outcome' and result = 'failed'",
     "load": "kind in ('decision', 'outcome') and result = 'shed'",
 }
@@ -26,6 +28,12 @@ _COUNTED = {
     "starting": "start",
     "state_": "identity",
     "keys_": "identity",
+    "idempotency_unavailable": "repeats",
+    "decision_late": "load",
+    "internal": "internal",
+    "envoy_source_missing": "envoy",
+    "envoy_mode_unfit": "envoy",
+    "envoy_metadata_invalid": "envoy",
     "policy_rate_limit_unavailable": "policy",
     "limits_unavailable": "limits",
 }

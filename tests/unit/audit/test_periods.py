@@ -14,6 +14,7 @@ from router.audit.questions.query import Query, Trail
 from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.decision import Effect, Outcome, Reason, Result, Verdict
 from router.ports import Entry
+from router.telemetry.objectives.rules import REFUSALS
 from tests.unit.audit.ledgers import reader, written
 from tests.unit.audit.samples import DECISION, KEY, KEY_ID
 
@@ -65,6 +66,31 @@ def test_a_policy_engine_that_gives_no_verdict_is_a_part_that_failed(tmp_path: P
     with asked(tmp_path, decision_entry(denied, b"", KEY_ID, KEY)) as trail:
         found = [one for one in periods(trail, Query(), MINUTE) if one.part == "policy"]
         assert [(one.how, one.reasons) for one in found] == [("closed", (code,))]
+
+
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [("review_store_unavailable", "reviews"), ("review_store_closed", "reviews"), ("idempotency_unavailable", "repeats")],
+)
+def test_a_store_that_is_away_once_it_is_decided_is_a_part_that_failed(tmp_path: Path, code: str, part: str) -> None:
+    """Nothing was held, or dispatched, and the outcome says why."""
+    refused = Outcome(Result.DENIED, 503, code)
+    with asked(tmp_path, outcome_entry("019ab9d0-1111-7000-8000-000000000001", refused, MINUTE)) as trail:
+        found = periods(trail, Query(), MINUTE)
+        assert [(one.part, one.how, one.reasons) for one in found] == [(part, "closed", (code,))]
+
+
+def test_whatever_lockgate_could_not_do_itself_is_told_where_it_was_only_counted(tmp_path: Path) -> None:
+    """As it is by the objective for requests that are judged."""
+    codes = {
+        *("overloaded", "starting", "internal", "decision_late", "state_unavailable", "keys_unavailable", "limits_unavailable"),
+        *("idempotency_unavailable", "policy_rate_limit_unavailable", "audit_unavailable"),
+        *("envoy_source_missing", "envoy_mode_unfit", "envoy_metadata_invalid"),
+    }
+    assert {code for code in codes if REFUSALS.fullmatch(code)} == codes
+    assert REFUSALS.pattern.count("|") + 1 == len(codes)
+    with asked(tmp_path, system(1, "refused", **dict.fromkeys(codes, 1), rate_limited=4, idempotency_key_reused=2)) as trail:
+        assert {code for one in periods(trail, Query(), MINUTE) for code in one.reasons} == codes
 
 
 def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
