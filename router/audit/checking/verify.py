@@ -85,14 +85,14 @@ class Report:
 class Plan:
     """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too; `more_keys` are
     others of the same ledger that are trusted as well. Each leads to those that it handed over to, and to those that handed over to it.
-    `beside` are the notes in the directory of checkpoints: worth no more than those in the file, but they do not come back with a backup
-    of it, and may lie where nobody can change them."""
+    `beside` are the notes in the directory of checkpoints, or why one cannot be read: worth no more than those in the file, but they do
+    not come back with a backup of it, and may lie where nobody can change them."""
 
     open_reader: OpenReader
     verifier: str | None = None
     outside: str | None = None
     open_keys: OpenKeys | None = None
-    beside: Callable[[], Iterable[str]] = tuple
+    beside: Callable[[], Iterable[str | AuditError]] = tuple
     processes: int | None = None
     progress: Progress | None = None
     more_keys: tuple[str, ...] = ()
@@ -111,11 +111,12 @@ def verify(plan: Plan) -> Report:
     reader = plan.open_reader()
     try:
         # Before the last commit, which then covers them all, though the ledger may be growing.
-        notes = _notes(reader, plan)
+        notes, unread = _notes(reader, plan)
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
         if (damage := reader.damage()) is not None:
             report.faults.append(Fault(0, "file_damaged", damage))
+        report.faults.extend(_note_fault(report, error) for error in unread)
         outside = None if plan.outside is None else note_checkpoint(plan.outside)
         notes = _legible(report, notes)
         claims = [note_checkpoint(note) for note in notes]
@@ -145,11 +146,15 @@ def verify(plan: Plan) -> Report:
         reader.close()
 
 
-def _notes(reader: LedgerReader, plan: Plan) -> list[str]:
-    """Those in the file, and those beside it that say something else."""
-    notes = dict.fromkeys(reader.checkpoints())
-    notes.update((note, None) for note in plan.beside())
-    return list(notes)
+def _notes(reader: LedgerReader, plan: Plan) -> tuple[list[str], list[AuditError]]:
+    """Those in the file, and those beside it that say something else; and why others cannot be read."""
+    notes, unread = dict.fromkeys(reader.checkpoints()), list[AuditError]()
+    for each in plan.beside():
+        if isinstance(each, AuditError):
+            unread.append(each)
+        else:
+            notes[each] = None
+    return list(notes), unread
 
 
 def _legible(report: Report, notes: Iterable[str]) -> list[str]:

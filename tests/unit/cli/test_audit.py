@@ -88,9 +88,37 @@ def test_verify_holds_the_file_against_what_was_witnessed_and_put_aside(lockgate
 
 
 def test_verify_names_a_checkpoint_of_the_directory_that_is_no_text(lockgate: Lockgate, state: Path) -> None:
-    (state / "checkpoints" / f"{100:016d}.checkpoint").write_bytes(b"\xff")
+    file = state / "checkpoints" / f"{100:016d}.checkpoint"
+    file.write_bytes(b"\xff")
     status, output, _ = lockgate("verify", "--json")
-    assert (status, [fault["kind"] for fault in lines(output)[0]["faults"]]) == (1, ["checkpoint_invalid"])
+    (fault,) = lines(output)[0]["faults"]
+    assert (status, fault["kind"], file.name in fault["message"]) == (1, "checkpoint_invalid", True)
+
+
+@pytest.mark.parametrize("made", [Path.mkdir, lambda file: file.symlink_to("nowhere")], ids=["folder", "dangling"])
+def test_a_checkpoint_that_cannot_be_read_keeps_nobody_from_verifying(
+    lockgate: Lockgate, state: Path, made: Callable[[Path], None]
+) -> None:
+    """It is a finding, beside what else is found: who can write there would keep an altered ledger from being looked at."""
+    file = state / "checkpoints" / f"{100:016d}.checkpoint"
+    file.unlink(missing_ok=True)
+    made(file)
+    tamper(state, "UPDATE records SET leaf = replace(leaf, 'payment.cancel', 'payment.refund') WHERE idx = 77")
+    status, output, _ = lockgate("verify", "--json")
+    found = lines(output)[0]["faults"]
+    assert (status, {"checkpoint_invalid", "leaf_altered"} <= {fault["kind"] for fault in found}) == (1, True)
+    assert any(file.name in fault["message"] for fault in found)
+
+
+def test_checkpoints_that_must_not_be_looked_at_are_not_none(lockgate: Lockgate, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the ledger would be held against less than there is, and nothing would say so."""
+
+    def refuse(path: Any) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("router.audit.tree.checkpoint.os.listdir", refuse)
+    status, _, error = lockgate("verify")
+    assert (status, "checkpoints cannot be read: Permission denied" in error) == (2, True)
 
 
 def lines(output: str) -> list[dict[str, Any]]:
