@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from router.audit.questions.columns import nanoseconds
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.where import where
 
@@ -37,6 +38,9 @@ _COUNTED = {
     "policy_rate_limit_unavailable": "policy",
     "limits_unavailable": "limits",
 }
+REFUSED = "refused"
+AFTERWARDS = 100
+"""Records of what was refused that are looked at after the times that are asked about: a node's first one there has it."""
 _SAID = "kind = 'system' and event in ('recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
 
 
@@ -89,18 +93,38 @@ def _failures(codes: Iterable[str]) -> tuple[str, ...]:
 def _system(trail: Trail, query: Query) -> Iterator[Period]:
     """Counted refusals, what began after another ledger, and what witnesses did not confirm."""
     for row in trail.rows(query.also(where(_SAID)), ("time", "event")):
-        if row["event"] == "refused":
-            yield from _counted(trail.leaf(row["record"]), row)
+        if row["event"] == REFUSED:
+            yield from _counted(trail.leaf(row["record"]), row["record"], row["time"])
         else:
             part = "ledger" if row["event"] == "recovered" else "witnesses"
             yield Period(part, row["time"], row["time"], 1, 0, 0, row["record"], row["record"])
+    yield from _counted_late(trail, query)
 
 
-def _counted(leaf: dict[str, Any], row: dict[str, Any]) -> Iterator[Period]:
-    for code, count in (leaf.get("details") or {}).items():
+def _counted_late(trail: Trail, query: Query) -> Iterator[Period]:
+    """What was refused before the end of the times that are asked about, while the ledger took nothing, stands in what it took next."""
+    if query.until is None:
+        return
+    until_ns = nanoseconds(query.until)
+    for found in trail.page(Query(since=query.until, kind="system", result=REFUSED), None, AFTERWARDS, newest=False).rows:
+        yield from (one for one in _counted(found.leaf, found.index, nanoseconds(found.leaf["time"])) if one.since_ns < until_ns)
+
+
+def _counted(leaf: dict[str, Any], record: int, at_ns: int) -> Iterator[Period]:
+    """`since` says from when on they could not be recorded; without it the record is as old as they are."""
+    details = leaf.get("details") or {}
+    since_ns = min(_since(details.get("since"), at_ns), at_ns)
+    for code, count in details.items():
         part = next((part for start, part in _COUNTED.items() if code.startswith(start)), None)
         if part is not None and isinstance(count, int):
-            yield Period(part, row["time"], row["time"], 1, 0, count, row["record"], row["record"], (code,))
+            yield Period(part, since_ns, at_ns, 1, 0, count, record, record, (code,))
+
+
+def _since(told: object, otherwise: int) -> int:
+    try:
+        return nanoseconds(told) if isinstance(told, str) else otherwise
+    except ValueError:  # not written by us, which is for a verification to tell
+        return otherwise
 
 
 def _joined(signs: Iterable[Period], gap_ns: int) -> list[Period]:

@@ -11,6 +11,7 @@ import pytest
 from adapters.sqlite.index import SqliteIndex
 from router.audit.questions.periods import Period, periods
 from router.audit.questions.query import Query, Trail
+from router.audit.records.canonical import timestamp
 from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.decision import Effect, Outcome, Reason, Result, Verdict
 from router.ports import Entry
@@ -103,6 +104,20 @@ def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
         found = {one.part: one for one in periods(trail, Query(), 5 * MINUTE)}
         assert {part: one.counted for part, one in found.items()} == {"ledger": 5, "load": 2, "limits": 3}
         assert told([found["ledger"]]) == [("ledger", 1, 2, 2)]
+
+
+@pytest.mark.parametrize(("until", "count"), [(None, 1), (5, 1), (3, 1), (2, 0)])
+def test_a_ledger_that_took_nothing_was_away_since_then(tmp_path: Path, until: int | None, count: int) -> None:
+    """What it refused is recorded once it is there again, be it after the times that are asked about."""
+    asking = Query(until=None if until is None else timestamp(until * MINUTE))
+    with asked(tmp_path, failed(1), system(9, "refused", audit_disk_full=4, since=timestamp(2 * MINUTE))) as trail:
+        found = [one for one in periods(trail, asking, MINUTE) if one.part == "ledger"]
+        assert (told(found), [one.counted for one in found]) == ([("ledger", 2, 9, 1)] * count, [4] * count)
+
+
+def test_a_time_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    with asked(tmp_path, system(9, "refused", audit_disk_full=4, since="yesterday")) as trail:
+        assert told(periods(trail, Query(), MINUTE)) == [("ledger", 9, 9, 1)]
 
 
 @pytest.mark.parametrize(("since", "count"), [("1970-01-01T00:00:00.000000000Z", 2), ("1970-01-01T00:10:00.000000000Z", 1)])
