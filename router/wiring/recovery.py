@@ -180,6 +180,14 @@ def recover_shared(
 
 
 def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner, reason: str) -> Predecessor:
+    try:
+        return _held(reader, checkpoints, outside, signer, reason)
+    except OSError as error:
+        message = f"A checkpoint in {checkpoints} cannot be read ({error.strerror}), and may say more than the ledger: {error.filename}."
+        raise AuditError(message, "checkpoint_invalid") from error
+
+
+def _held(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner, reason: str) -> Predecessor:
     _refuse_name(reader, checkpoints, signer.name)
     size, root = reader.last_commit()
     if outside is None:
@@ -220,7 +228,7 @@ def _here(reader: LedgerReader, checkpoints: Path) -> Iterator[str]:
     asked: list[Callable[[], str | None]] = [reader.latest_checkpoint]
     asked += [partial(newest, folder) for folder in folders for newest in (latest_published, latest_witnessed)]
     for ask in asked:
-        with suppress(AuditError):
+        with suppress(AuditError, OSError):
             note = ask()
             if note is not None and is_of(note, origin):
                 yield note

@@ -106,6 +106,16 @@ def test_what_cannot_be_read_of_this_machine_does_not_stand_in_the_way_of_a_chec
     assert (before.note, before.relation) == (outside, "behind")
 
 
+def test_a_file_that_nobody_can_open_is_a_sentence_where_no_checkpoint_is_given(tmp_path: Path) -> None:
+    """With one from elsewhere it stands in nobody's way."""
+    outside = restored(tmp_path)
+    (tmp_path / "checkpoints" / f"{99:016d}.checkpoint").symlink_to("nowhere")
+    with pytest.raises(AuditError, match="cannot be read") as error:
+        recover(place(tmp_path), NEXT, "restored")
+    assert error.value.code == "checkpoint_invalid"
+    assert recover(place(tmp_path), NEXT, "restored", outside)[0].note == outside
+
+
 def test_what_cannot_be_read_of_this_machine_does_not_hide_what_can(tmp_path: Path) -> None:
     """Beside a damaged file lies what witnesses confirmed."""
     older = written(tmp_path, entries(10))
