@@ -128,7 +128,7 @@ def verify(plan: Plan) -> Report:
             report.faults.extend(node_fault(*wrong) for wrong in wrong_above(reader, report.size))
         rotations = report.rotations
         keys = _keys(report, plan, notes)
-        _check_claims(report, roots, _claims(report, notes, keys))
+        _check_claims(report, roots, _claims(report, notes, keys), signed=keys is not None)
         if keys is not None and plan.outside is not None:
             keys.check(plan.outside)
         if outside is not None:
@@ -319,17 +319,25 @@ def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
             report.faults.append(Fault(stored.index, "record_uncommitted", message))
 
 
-def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
-    """These checkpoints, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
-    good = 0
+def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint], *, signed: bool) -> None:
+    """These checkpoints, smallest first; the first that is wrong in some way tells for the later ones. Those that agree speak for their
+    records all the same: somebody could lay one wrong file beside them so that nothing else counts. `signed`: by the ledger's key."""
+    good, wrong = 0, dict[str, tuple[Checkpoint, Fault]]()
     for claim in sorted(claims, key=lambda claim: claim.size):
         fault = _claim_fault(report, roots, claim, good)
         if fault is not None:
-            report.faults.append(fault)
-            return
+            wrong.setdefault(fault.kind, (claim, fault))
+            continue
         if claim.size != good or not report.held_against:
             report.held_against.append(claim.size)
         good = claim.size
+    report.faults.extend(fault for _, fault in wrong.values())
+    if signed and "root_wrong" in wrong and good >= (size := wrong["root_wrong"][0].size):
+        report.faults.append(_forked(size))
+
+
+def _forked(size: int) -> Fault:
+    return Fault(0, "history_forked", f"The ledger's key has signed two different histories of its first {size} records.", size)
 
 
 def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint) -> None:
@@ -340,8 +348,7 @@ def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint)
         return
     report.faults.append(fault)
     if fault.kind == "root_wrong" and max(report.held_against, default=0) >= outside.size:
-        message = f"The ledger's key has signed two different histories of its first {outside.size} records."
-        report.faults.append(Fault(0, "history_forked", message, outside.size))
+        report.faults.append(_forked(outside.size))
 
 
 def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:

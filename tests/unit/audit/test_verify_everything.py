@@ -291,5 +291,6 @@ def test_each_checkpoint_is_looked_at_once() -> None:
             pytest.fail("all before it were looked at")
 
     report = Report("ledger.test", 3, held_against=Growing())
-    _check_claims(report, {size: bytes(32) for size in range(4)}, [Checkpoint("ledger.test", size, bytes(32)) for size in (0, 1, 1, 3, 0)])
+    claims = [Checkpoint("ledger.test", size, bytes(32)) for size in (0, 1, 1, 3, 0)]
+    _check_claims(report, {size: bytes(32) for size in range(4)}, claims, signed=True)
     assert (len(report.held_against), report.faults) == (3, [])

@@ -19,11 +19,12 @@ from router.audit.journal import Checkpointing, HandsOver, Journal
 from router.audit.keys.rotation import hand_over, vouched
 from router.audit.questions.reader import Stored
 from router.audit.records.record import system_entry
-from router.audit.tree.checkpoint import NoteSigner, latest_published, note_checkpoint
+from router.audit.tree.checkpoint import Checkpoint, NoteSigner, latest_published, note_checkpoint
 from tests.unit.audit.ledgers import SIGNER, entries, run, verified, written
 from tests.unit.audit.samples import KEY, KEY_ID
 
 COUNT = 60
+THIEF = Ed25519PrivateKey.from_private_bytes(bytes([6]) * 32)
 PRUNED = {"class": "rest", "keep": "184d", "policy": "p", "from": 0, "until": 5, "ranges": [[2, 4]], "count": 2}
 ERASED = {"key_id": KEY_ID, "reason": "gdpr_art_17", "order": COUNT, "records": COUNT, "up_to": COUNT}
 
@@ -175,3 +176,22 @@ def test_on_a_ledger_that_stands_still_nothing_is_waited_for(folder: Path, monke
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("waited"))
     appended(folder, "pruned", PRUNED, (2, 3), signed=False)
     assert {"verify again" in fault.message for fault in verified(folder).faults} == {True}
+
+
+@pytest.mark.parametrize("origin", [SIGNER.name, "ledger.old"])
+def test_a_wrong_checkpoint_beside_them_does_not_keep_right_ones_from_counting(folder: Path, origin: str) -> None:
+    """Else whoever can lay a file there has everything else passed over that is found by what checkpoints cover."""
+    appended(folder, "pruned", PRUNED)
+    report = verified(folder)
+    assert (kinds(report), report.held_against) == ({"pruned_present"}, [20, 40, COUNT, COUNT + 1])
+    wrong = Checkpoint(origin, 5, bytes(32)).text()
+    report = verified(folder, beside=lambda: [SIGNER.sign(wrong) if origin == SIGNER.name else NoteSigner(origin, THIEF).sign(wrong)])
+    assert (kinds(report) - {"root_wrong", "history_forked", "checkpoint_invalid"}) == {"pruned_present"}
+    assert kinds(report) != {"pruned_present"}
+    assert report.held_against == [20, 40, COUNT, COUNT + 1]
+
+
+def test_two_histories_under_one_key_are_said_to_be_two(folder: Path) -> None:
+    """Where a later checkpoint agrees with the records, an earlier one that does not was signed for others."""
+    other = SIGNER.sign(Checkpoint(SIGNER.name, 5, bytes(32)).text())
+    assert kinds(verified(folder, beside=lambda: [other])) == {"root_wrong", "history_forked"}
