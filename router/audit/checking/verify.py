@@ -36,6 +36,12 @@ from router.audit.tree.merkle import CompactRange
 from router.audit.witnesses.policy import WitnessPolicy
 from router.errors import AuditError
 
+_BESIDE = frozenset(("checkpoint_invalid", "key_not_in_force", "key_not_vouched", "origin_wrong", "node_altered", "order_malformed")) | {
+    *("sealed_missing", "pruned_present", "held_pruned", "sealed_unreadable", "commitment_wrong"),
+    *("key_missing", "erased_present", "held_erased", "sealed_after_erasure"),
+}
+"""Findings beside which the records are those that were written."""
+_HISTORIES = ("root_wrong", "history_forked")
 CHUNK = 8192
 PARALLEL_FROM = 4 * CHUNK
 
@@ -124,7 +130,7 @@ def verify(plan: Plan) -> Report:
         roots, tree = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
             _check_commit(report, reader, root)
-        if report.ok:
+        if _stand(report):
             report.faults.extend(node_fault(*wrong) for wrong in wrong_above(reader, report.size))
         rotations = report.rotations
         keys = _keys(report, plan, notes)
@@ -134,10 +140,10 @@ def verify(plan: Plan) -> Report:
         if outside is not None:
             _check_outside(report, roots, outside)
         _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes, rotations))
-        if report.ok:  # what it says of records that are altered themselves is of no interest
+        if _stand(report):  # what is said of records that are altered themselves is of no interest
             report.faults.extend(_index_faults(plan, report))
-        if report.ok and plan.answers is not None:
-            _check_answers(report, plan.answers, reader)
+            if plan.answers is not None:
+                _check_answers(report, plan.answers, reader)
         _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
         report.unproven += _unproven(report, plan)
@@ -279,6 +285,13 @@ def _index_faults(plan: Plan, report: Report) -> Iterator[Fault]:
         yield from chain.from_iterable(pool.map(check_sections, [plan.open_reader] * len(work), work))
 
 
+def _stand(report: Report) -> bool:
+    """Whether no finding is of the leaves themselves or of whose key they are under: what is of a checkpoint, or of personal parts, is
+    easily made, and must not keep the rest from being looked at."""
+    right = max(report.held_against, default=0)
+    return all(each.kind in _BESIDE or (each.kind in _HISTORIES and (each.until or 0) <= right) for each in report.faults)
+
+
 def _check_answers(report: Report, answers: Answers, reader: LedgerReader) -> None:
     """One that cannot be looked at is no finding, and said."""
     try:
@@ -311,7 +324,7 @@ def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerR
 
 
 def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
-    if report.size and root != report.root and not report.faults:
+    if report.size and root != report.root and _stand(report):
         report.faults.append(Fault(0, "root_wrong", "The records do not lead to the root of the last commit.", report.size))
     for stored in reader.records(report.size, report.size + 1):
         if reader.size() <= stored.index:  # else it was committed meanwhile, in one with its commit

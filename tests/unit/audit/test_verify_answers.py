@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,8 +20,10 @@ from router.audit.questions.columns import NAMES
 from router.audit.questions.index import catch_up, make_up_to
 from router.audit.questions.query import Query, Trail
 from router.audit.records.record import decision_entry, outcome_entry, system_entry
+from router.audit.tree.checkpoint import Checkpoint
+from router.errors import AuditError
 from router.ports import Entry
-from tests.unit.audit.ledgers import entries, reader, run, verified, written
+from tests.unit.audit.ledgers import SIGNER, entries, reader, run, verified, written
 from tests.unit.audit.samples import DECISION, KEY, KEY_ID, OUTCOME, numbered
 
 COUNT = 60
@@ -164,3 +166,17 @@ def test_without_room_for_another_it_is_said_that_it_was_not_looked_at(folder: P
 def test_who_leaves_it_out_is_told_what_that_leaves_open(folder: Path) -> None:
     assert any("they may leave records out" in each for each in verified(folder).unproven)
     assert not any("they may leave records out" in each for each in held(folder).unproven)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [lambda: ["no note"], lambda: [SIGNER.sign(Checkpoint(SIGNER.name, 5, bytes(32)).text())], lambda: [AuditError("It cannot be read.")]],
+    ids=["no note", "another history", "unreadable"],
+)
+def test_a_finding_about_a_checkpoint_hides_none_about_answers(folder: Path, beside: Callable[[], list[str | AuditError]]) -> None:
+    """Whoever can lay a file into the directory would keep the index from being looked at, and the hashes above the records."""
+    change(folder, "DELETE FROM words")
+    found = verified(folder, answers=partial(difference, folder / "index.sqlite"), beside=beside)
+    assert {fault.kind for fault in found.faults} - {"checkpoint_invalid", "root_wrong", "history_forked"} == {"answers_altered"}
+    run(folder, "UPDATE commits SET root = zeroblob(32) WHERE size = (SELECT max(size) FROM commits)")
+    assert "The records do not lead to the root of the last commit." in {fault.message for fault in verified(folder, beside=beside).faults}
