@@ -114,6 +114,12 @@ class NoteVerifier:
         return checkpoint
 
 
+def under_name(verifier: str, name: str) -> str:
+    """The same key's verifier line for another log."""
+    typed = _decoded(verifier.strip().split("+", 2)[-1], "The verifier key is not base64.")
+    return f"{name}+{_key_id(name, typed.removeprefix(ED25519)).hex()}+{b64encode(typed).decode()}"
+
+
 def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """(text, [(signer's name, key id and signature)])"""
     text, separator, signatures = note.rpartition("\n\n")
