@@ -42,7 +42,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def given(path: Path) -> None:
-    """What the machine's administrator leaves belongs to whom the folder around it belongs to, who must be able to read it."""
+    """What the machine's administrator leaves belongs to whom the folder around it belongs to, who must be able to read it. They can put a
+    link in its place, and are given no more than that."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -19,6 +19,11 @@ _RECORDS = "SELECT idx, leaf, sealed, key_id FROM records WHERE idx >= %s AND id
 _LEAVES_WITH = "SELECT idx, leaf FROM records WHERE idx >= %s AND idx < %s AND position(%b IN leaf) > 0 ORDER BY idx"
 _LOOKED_AT = 8192  # records, in one question: some 30 MB, which a slow disk reads in the time that a server has for an answer
 _COMMITS = "SELECT size, root FROM commits WHERE size > %s ORDER BY size LIMIT %s"
+_TABLES = ("meta", "records", "leaf_hashes", "nodes", "commits", "checkpoints")
+_COMPUTED = (
+    "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%s)"
+    " AND (relkind NOT IN ('r', 'p') OR relrowsecurity) ORDER BY relname"
+)
 
 
 class PostgresReader:
@@ -72,7 +77,9 @@ class PostgresReader:
         return [row[0] for row in self.rows(f"{NOTES} ORDER BY size")]
 
     def damage(self) -> str | None:
-        """Its pages are the server's own affair."""
+        """Its pages are the server's own affair. What a view or a policy of rows computes could be another thing for whoever asks later."""
+        for (name,) in self.rows(_COMPUTED, (list(_TABLES),)):
+            return f"What stands as {name} is no plain table, or shows each user other rows: what it says now it need not say again."
         return None
 
     def latest_checkpoint(self) -> str | None:

@@ -20,6 +20,7 @@ _RECORDS = (
 )
 _LEAVES_WITH = "SELECT idx, CAST(leaf AS BLOB) FROM records WHERE idx >= ? AND idx < ? AND instr(CAST(leaf AS BLOB), ?) ORDER BY idx"
 
+_COMPUTED = "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
 _COUNTS = "SELECT name, typeof(seq) FROM sqlite_sequence"
 CHECKED = frozenset({"meta", "checkpoints", "arrivals", "deliveries"})
 
@@ -71,7 +72,9 @@ class SqliteReader:
 
     def damage(self) -> str | None:
         """Pages of other tables would do for those of checkpoints, which would then be gone: what stands where they came from is no
-        delivery, and no count of them."""
+        delivery, and no count of them. A view in the place of a table could say another thing to whoever asks later."""
+        for kind, name in self._connection.execute(_COMPUTED):
+            return f"It has a {kind} named {name}, which no ledger has: what it says now it need not say again."
         tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         wrong = [row[0] for table in sorted(tables & CHECKED) for row in self._connection.execute(f"PRAGMA integrity_check('{table}')")]
         if "sqlite_sequence" in tables:

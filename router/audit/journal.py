@@ -247,7 +247,7 @@ class Journal:
 
     def _checked(self, size: int, root: bytes) -> CompactRange:
         kept = self._plan.directory
-        published, witnessed = (latest_published(kept), latest_witnessed(kept)) if kept else (None, None)
+        published, witnessed = _newest(kept) if kept else (None, None)
         signed = [note for note in (self._store.latest_checkpoint(), published) if note is not None]
         with self._store.turn() as head:  # after the notes: by now another node may have appended, and signed for more
             size, root = head or (size, root)
@@ -513,12 +513,22 @@ class Journal:
             self._fault = error
 
 
+def _newest(directory: Path) -> tuple[str | None, str | None]:
+    """The one of the largest tree that was published, and that was witnessed. Raises AuditError: what cannot be read may say more than
+    there is."""
+    try:
+        return latest_published(directory), latest_witnessed(directory)
+    except OSError as error:
+        message = f"The checkpoints in {directory} cannot be read, and the ledger is not held against them: {error.strerror}."
+        raise AuditError(message, "checkpoint_invalid") from error
+
+
 def _aside(directory: Path, origin: str) -> Iterator[str]:
     """The newest of this ledger's, put aside by somebody who was to begin one after it and was broken off. What cannot be read there is, as
     far as is known, another's."""
     for folder in put_aside(directory):
         for newest in (latest_published, latest_witnessed):
-            with suppress(AuditError):
+            with suppress(AuditError, OSError):
                 note = newest(folder)
                 if note is not None and is_of(note, origin):
                     yield note

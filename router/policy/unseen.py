@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -81,17 +81,18 @@ def _first(policies: Policies, alike: Sequence[_Passing], unknown: Sequence[str]
     for each in islice(_stopped(policies, free, kind, literals), MOST_EXPLAINED):
         held, come_to = rules_of(policies, each.document)
         blind = put(each.document, UNKNOWN, list(unknown))
-        if not _let(policies, blind, held, _how(each.verdict)):
+        if not _let(policies, each.document, blind, held, _how(each.verdict)):
             return _fault(_place(policies, kind, come_to, held), kind, each.verdict)
     return None
 
 
-def _let(policies: Policies, blind: Document, held: frozenset[Definition], how: How) -> bool:
+def _let(policies: Policies, known: Document, blind: Document, held: frozenset[Definition], how: How) -> bool:
     """Whether it passes so because of rules that did not hold while all was known: without them it is kept from it. Of several of which
     each is enough the others are come to only without the first."""
     ahead, tried = [frozenset[Definition]()], 0
     for lacking in ahead:
-        for each in _new(policies.lacking(lacking), blind, held):
+        new = [each for each in rules_of(policies.lacking(lacking), blind)[0] - held if not _is_left_over(policies, known, each)]
+        for each in _apart(new):
             more = lacking | each
             if more in ahead:
                 continue
@@ -106,10 +107,25 @@ def _let(policies: Policies, blind: Document, held: frozenset[Definition], how: 
     return False
 
 
-def _new(policies: Policies, blind: Document, held: frozenset[Definition]) -> Iterator[frozenset[Definition]]:
-    """What holds only now: each by itself, and each rule with all of its bodies. An `else` without a condition is for whatever is left, and
-    says nothing of such a request, though nothing may come out without it."""
-    new = (each for each in rules_of(policies, blind)[0] - held if not each.always)
+def _is_left_over(policies: Policies, known: Document, each: Definition) -> bool:
+    """Of an `else`: it is for whatever is left, and says nothing of such a request, though nothing may come out without it. It has no
+    condition, or one that is met while all is known as well: only something else comes before it then."""
+    if each.always:
+        return True
+    before = frozenset[Definition]()
+    while each.body:
+        held = rules_of(policies.lacking(before), known)[0]
+        if each in held:
+            return True
+        earlier = {other for other in held if (other.rule, other.file) == (each.rule, each.file) and other.body < each.body}
+        if not earlier:
+            return False
+        before |= earlier
+    return False
+
+
+def _apart(new: Iterable[Definition]) -> Iterator[frozenset[Definition]]:
+    """What holds only now: each by itself, and each rule with all of its bodies."""
     found = sorted(new, key=lambda each: (each.file, each.line, each.rule))
     yield from (frozenset((each,)) for each in found)
     for rule in dict.fromkeys(each.rule for each in found):

@@ -50,7 +50,7 @@ from router.wiring.fates import make_fates
 from router.wiring.governance import Governance
 from router.wiring.learning import Learning, open_learning
 from router.wiring.ledger_keys import open_sealing_key
-from router.wiring.membership import Membership, facts
+from router.wiring.membership import Membership, facts, said_of_node
 from router.wiring.nodes import shared_place
 from router.wiring.policy import plan_policies
 from router.wiring.reviews import Reviews, open_reviews
@@ -111,22 +111,23 @@ class ControlProcess:
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2
         try:
-            await evidence.system("started", _describe(workspace))  # 3
+            of_node = said_of_node(workspace)
+            await evidence.system("started", {**_describe(workspace), **of_node})  # 3
             try:
                 await self._with_evidence(begun, evidence)
             except Exception as error:
-                await self._record_failure(evidence, error)
+                await self._record_failure(evidence, error, of_node)
                 raise
-            await self._record_end(evidence, {})
+            await self._record_end(evidence, of_node)
         finally:
             await self._close(evidence)
 
-    async def _record_failure(self, evidence: Evidence, error: Exception) -> None:
+    async def _record_failure(self, evidence: Evidence, error: Exception, of_node: Mapping[str, str]) -> None:
         """That it ended by itself and why: without a record it would look as if it had been killed. Where it is the ledger that fails it
         takes no record, either, and who started this process is not kept waiting for what went wrong."""
         code = error.code if isinstance(error, LockgateError) else LockgateError.code
         try:
-            await self._record_end(evidence, {"failed": code}, LAST_RECORDS.seconds)
+            await self._record_end(evidence, {**of_node, "failed": code}, LAST_RECORDS.seconds)
         except AuditError as unrecorded:
             log.warning("%s", unrecorded)
 

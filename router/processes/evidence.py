@@ -17,6 +17,7 @@ from router.audit.keys.lanes import Lanes
 from router.audit.ledger import AuditLedger
 from router.audit.outbox import Outbox
 from router.audit.questions.reader import Stored
+from router.audit.records.canonical import timestamp
 from router.audit.records.record import system_entry
 from router.audit.tree.checkpoint import NoteSigner
 from router.errors import AuditError
@@ -45,6 +46,8 @@ class Evidence:
     refusals: Refusals = field(default_factory=Refusals)
     witnesses: Witnesses | None = None
     verifier: str = ""
+    _unrecorded_ns: int | None = None
+    _late: bool = False
 
     @property
     def outbox(self) -> Outbox:
@@ -76,14 +79,19 @@ class Evidence:
         await self.ledger.append(system_entry(event, self.clock.now_ns(), details))
 
     async def record_refusals(self) -> None:
-        """One record for all that was refused since the last; what cannot be recorded now goes with the next that can."""
-        counts = self.refusals.take()
+        """One record for all that was refused since the last; what cannot be recorded now goes with the next that can, which says since
+        when that is (`since`): its own time is when the ledger was there again."""
+        now_ns, counts = self.clock.now_ns(), self.refusals.take()
+        since_ns = now_ns if self._unrecorded_ns is None else self._unrecorded_ns
         if not counts:
+            self._unrecorded_ns = now_ns
             return
         try:
-            await self.system("refused", counts)
+            await self.system("refused", {**counts, "since": timestamp(since_ns)} if self._late else counts)
             self.refusals.done()
+            self._unrecorded_ns, self._late = now_ns, False
         except AuditError as error:
+            self._unrecorded_ns, self._late = since_ns, True
             self.refusals.put(counts)
             log.error("%d refusals are not recorded yet: %s", sum(counts.values()), error)
 

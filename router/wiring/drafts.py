@@ -17,13 +17,14 @@ from router.errors import AuditError
 STREAMED = ".backup.part"
 """In the state folder, of a backup to a stream."""
 RUNNING = "backup_running"
+LINKED = "backup_linked"
 log = logging.getLogger("lockgate.audit")
 
 
 def clear_broken_off(state: Path) -> None:
     """What a stream that was killed left in the state folder: a copy of the keys would outlive their erasure there. One that is under way
-    is left alone. Raises AuditError."""
-    if (state / STREAMED).is_dir():
+    is left alone, and so is what a link leads to. Raises AuditError."""
+    if (state / STREAMED).is_dir() and not (state / STREAMED).is_symlink():
         try:
             with said(), alone(state / STREAMED):
                 log.warning("what a backup left that was broken off is removed from %s", state)
@@ -35,17 +36,17 @@ def clear_broken_off(state: Path) -> None:
 @contextmanager
 def alone(draft: Path, *, shared: bool = False) -> Iterator[Path]:
     """A private folder, empty, for who has its lock. What somebody who was killed left in it goes; nothing is left of a failure. One that
-    is `shared` belongs to whom the folder around it belongs to, who looks at it at each start."""
-    draft.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if shared:
-        given(draft)
-    handle = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
+    is `shared` belongs to whom the folder around it belongs to, who looks at it at each start. They could put a link in its place: what
+    one leads to is neither emptied nor theirs."""
+    handle = _folder(draft)
     try:
+        if shared:
+            given(draft)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AuditError(f"Another backup is being written to {draft}; wait for it.", RUNNING) from None
-        _emptied(draft)
+        _emptied(handle)
         try:
             yield draft
         finally:
@@ -55,12 +56,22 @@ def alone(draft: Path, *, shared: bool = False) -> Iterator[Path]:
         os.close(handle)
 
 
-def _emptied(folder: Path) -> None:
-    for each in folder.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
+def _folder(draft: Path) -> int:
+    """A handle of it."""
+    if draft.is_symlink():
+        raise AuditError(f"{draft} is a link, and no folder to make a backup in; look where it leads, and remove it.", LINKED)
+    draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _emptied(folder: int) -> None:
+    with os.scandir(folder) as found:
+        there = [(each.name, each.is_dir(follow_symlinks=False)) for each in found]
+    for name, is_folder in there:
+        if is_folder:
+            shutil.rmtree(name, dir_fd=folder)
         else:
-            each.unlink()
+            os.unlink(name, dir_fd=folder)
 
 
 @contextmanager

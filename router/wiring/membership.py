@@ -16,6 +16,7 @@ from typing import Any
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from router.config.evidence import PostgresStoreSettings
 from router.errors import AuditError
 from router.telemetry.names import METRICS
 from router.wiring.nodes import Member, Members, SharedPlace
@@ -47,6 +48,12 @@ def facts(workspace: Workspace, model: str | None) -> Facts:
 
 def node_name() -> str:
     return (os.environ.get(NAME) or socket.gethostname())[:200]
+
+
+def said_of_node(workspace: Workspace) -> dict[str, str]:
+    """What the records of a start and of an end say of which node it was: nothing where no other can write to its ledger."""
+    shares = workspace.config.nodes is not None or isinstance(workspace.ledger_store, PostgresStoreSettings)
+    return {"name": node_name()} if shares else {}
 
 
 class Membership:

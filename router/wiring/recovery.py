@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,16 @@ from router.audit.tree.checkpoint import (
     WITNESSED,
     Checkpoint,
     NoteSigner,
+    NoteVerifier,
     every_note,
+    every_readable_note,
     is_of,
     latest_published,
     latest_witnessed,
     note_checkpoint,
     publish,
     put_aside,
+    under_name,
 )
 from router.audit.tree.proof import tree_root
 from router.durable import sync_folder
@@ -180,15 +184,53 @@ def recover_shared(
 
 
 def _predecessor(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner, reason: str) -> Predecessor:
+    try:
+        return _held(reader, checkpoints, outside, signer, reason)
+    except OSError as error:
+        message = f"A checkpoint in {checkpoints} cannot be read ({error.strerror}), and may say more than the ledger: {error.filename}."
+        raise AuditError(message, "checkpoint_invalid") from error
+
+
+def _held(reader: LedgerReader, checkpoints: Path, outside: str | None, signer: NoteSigner, reason: str) -> Predecessor:
     _refuse_name(reader, checkpoints, signer.name)
     size, root = reader.last_commit()
+    key = _its_key(signer, reader.origin(), reader.latest_checkpoint() if outside is None else outside)
     if outside is None:
-        note = _newest(*_kept_notes(checkpoints, reader.origin()), reader.latest_checkpoint())
+        here = list(_kept_notes(checkpoints, reader.origin()))
+        note = _newest(*(here if key is None else _signed(reader, checkpoints, key)), reader.latest_checkpoint())
     else:
         _refuse_another(reader, note_checkpoint(outside))
-        note = _newest(outside, *(_here(reader, checkpoints) if reason != STOLEN else ()))  # a thief may have signed what is newer
+        found = _here(reader, checkpoints) if key is None else _signed(reader, checkpoints, key)
+        note = _newest(outside, *(found if reason != STOLEN else ()))  # a thief may have signed what is newer
     relation = _relation(reader, size, note_checkpoint(note)) if note else ""
     return Predecessor(reader.origin(), size, root, note, relation)
+
+
+def _its_key(signer: NoteSigner, origin: str, sure: str | None) -> NoteVerifier | None:
+    """The key that goes on, under the old ledger's name, where `sure` is by it; else it is not known whose its checkpoints are."""
+    key = NoteVerifier(under_name(signer.verifier, origin))
+    return key if sure is not None and _opens(key, sure) else None
+
+
+def _signed(reader: LedgerReader, checkpoints: Path, key: NoteVerifier) -> Iterator[str]:
+    """The newest on this machine by that key. The first record says for good what was signed for, and anybody may have laid a file beside
+    the ledger, which must neither count nor hide one that does."""
+    with suppress(OSError):
+        notes = [note for folder in (checkpoints, *put_aside(checkpoints)) for note in every_readable_note(folder)]
+        own = [note for note in notes if isinstance(note, str) and is_of(note, reader.origin())]
+        yield from islice((note for note in sorted(own, key=_size, reverse=True) if _opens(key, note)), 1)
+
+
+def _size(note: str) -> int:
+    return note_checkpoint(note).size
+
+
+def _opens(key: NoteVerifier, note: str) -> bool:
+    try:
+        key.open_checkpoint(note)
+    except AuditError:
+        return False
+    return True
 
 
 def _refuse_name(reader: LedgerReader, checkpoints: Path, name: str) -> None:
@@ -220,7 +262,7 @@ def _here(reader: LedgerReader, checkpoints: Path) -> Iterator[str]:
     asked: list[Callable[[], str | None]] = [reader.latest_checkpoint]
     asked += [partial(newest, folder) for folder in folders for newest in (latest_published, latest_witnessed)]
     for ask in asked:
-        with suppress(AuditError):
+        with suppress(AuditError, OSError):
             note = ask()
             if note is not None and is_of(note, origin):
                 yield note

@@ -276,6 +276,24 @@ async def test_an_idle_node_is_asked_whether_it_could_record(server: Server, mon
     busy.close()
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "ALTER TABLE records RENAME TO kept; CREATE VIEW records AS SELECT * FROM kept",
+        "ALTER TABLE records ENABLE ROW LEVEL SECURITY",
+    ],
+    ids=["view", "rows by user"],
+)
+def test_what_computes_an_answer_is_no_part_of_a_ledger(server: Server, made: str) -> None:
+    """It can say what was written while it is verified, and something else to others or in the next hour."""
+    journal = node(server)
+    journal.append(entries(3))
+    journal.close()
+    assert verified(server).ok
+    run_all(server, made)
+    assert [(fault.kind, "What stands as records" in fault.message) for fault in verified(server).faults] == [("file_damaged", True)]
+
+
 def test_what_a_verification_hands_to_its_processes_can_be_handed_over(server: Server) -> None:
     """A ledger in a database is checked by several processes, too."""
     node(server).close()

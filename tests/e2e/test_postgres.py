@@ -97,6 +97,7 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Lockgate]]:
             more = {**({"checkpoint": {"every": "200ms", "records": 5}} if quick else {}), **({"tiles": tiles} if tiles else {})}
             more |= {"witnesses": witnesses} if witnesses else {}
             node = stack.enter_context(prepared(folder, audit={"store": settings, **more}))
+            node.process.environment = {**node.process.environment, "LOCKGATE_NODE": name}
             shared = tmp_path / "keys"
             ensure_signing_key(shared / "ledger.key")
             ensure_sealing_key(shared / "sealing.key")
@@ -117,7 +118,7 @@ def assert_verified(node: Lockgate, *arguments: str) -> None:
 
 def test_two_nodes_record_into_one_ledger_and_one_is_killed(place: Place, make_node: Callable[..., Lockgate]) -> None:
     """Requests through both, one killed -9 with all its workers in the middle: the other goes on at once, what either acknowledged is in
-    the ledger, which verifies with personal parts opened, and the killed node starts again and goes on."""
+    the ledger, which verifies with personal parts opened, and the killed node starts again and goes on. The ledger tells which it was."""
     one, two = make_node(place, "one"), make_node(place, "two")
     one.start()
     two.start()
@@ -132,6 +133,8 @@ def test_two_nodes_record_into_one_ledger_and_one_is_killed(place: Place, make_n
     assert after.status == 200
     assert {*first.acknowledged, *second.acknowledged, after.decision} <= place.decisions()
     assert_verified(two, "--personal")
+    told = [json.loads(line) for line in audit(two, "degraded", "--json").stdout.splitlines()]
+    assert [(each["node"], each["reasons"]) for each in told if each["part"] == "away"] == [("one", ["ended_without_stopping"])]
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from adapters.sqlite.place import LEDGER_FILE
 from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.records.record import system_entry
-from router.audit.tree.checkpoint import WITNESSED, NoteSigner, latest_published, note_checkpoint
+from router.audit.tree.checkpoint import WITNESSED, Checkpoint, NoteSigner, latest_published, note_checkpoint
 from router.errors import AuditError
 from router.ports import Arrival, Delivery, Due
 from router.wiring import carrying, recovery
@@ -104,6 +104,28 @@ def test_what_cannot_be_read_of_this_machine_does_not_stand_in_the_way_of_a_chec
     (tmp_path / "checkpoints" / f"{99:016d}.checkpoint").write_bytes(b"\xff")
     before, _, _ = recover(place(tmp_path), NEXT, "restored", outside)
     assert (before.note, before.relation) == (outside, "behind")
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["from elsewhere", "of this machine"])
+def test_a_strangers_checkpoint_neither_counts_nor_hides_one_that_does(tmp_path: Path, *, given: bool) -> None:
+    """The first record would say for good that records are missing which there never were, or that fewer are."""
+    outside = restored(tmp_path)
+    stranger = NoteSigner(SIGNER.name, Ed25519PrivateKey.generate())
+    far = Checkpoint(SIGNER.name, 10**15, bytes(32))
+    (tmp_path / "checkpoints" / f"{far.size:016d}.checkpoint").write_text(stranger.sign(far.text()))
+    going_on = NoteSigner(NEXT.name, Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    before, _, _ = recover(place(tmp_path), going_on, "restored", outside if given else None)
+    assert (before.note, before.relation) == (outside, "behind")
+
+
+def test_a_file_that_nobody_can_open_is_a_sentence_where_no_checkpoint_is_given(tmp_path: Path) -> None:
+    """With one from elsewhere it stands in nobody's way."""
+    outside = restored(tmp_path)
+    (tmp_path / "checkpoints" / f"{99:016d}.checkpoint").symlink_to("nowhere")
+    with pytest.raises(AuditError, match="cannot be read") as error:
+        recover(place(tmp_path), NEXT, "restored")
+    assert error.value.code == "checkpoint_invalid"
+    assert recover(place(tmp_path), NEXT, "restored", outside)[0].note == outside
 
 
 def test_what_cannot_be_read_of_this_machine_does_not_hide_what_can(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ WAIT_S = 90.0
 """More than a checkpoint comes after a record by default."""
 AGAIN_S = 1.0
 _SYSTEM = f'"schema":"{SYSTEM}"'.encode()
-SignedBy = Callable[[str, Sequence[Rotation]], Checkpoint]
-"""What a note says once it is signed as it has to be; with the hand-overs in the records that came since. Raises AuditError."""
+SignedBy = Callable[[str, Sequence[str], Sequence[Rotation]], Checkpoint]
+"""What a note says once it is signed as it has to be; with the hand-overs of meanwhile, and the checkpoints that they end with. Raises
+AuditError."""
 Order = tuple[int, dict[str, Any]]
 """(index, leaf)"""
 
@@ -37,15 +38,16 @@ Order = tuple[int, dict[str, Any]]
 @dataclass(slots=True)
 class Later:
     """The records after those of `tree`, which was verified. `covered` records are under a checkpoint, of which `standing` has what was not
-    known to be before; `pending` are the orders that are under none. Nothing excuses once a checkpoint is not of these records."""
+    known to be before; `pending` are the orders that are under none, `rotations` the hand-overs that none covered when the checkpoints
+    were read. Nothing excuses once a checkpoint is not of these records."""
 
     reader: LedgerReader
     tree: CompactRange
     signed_by: SignedBy
     covered: int
     pending: list[Order]
+    rotations: list[Rotation]
     standing: Standing = field(default_factory=Standing)
-    rotations: list[Rotation] = field(default_factory=list)
     forged: bool = False
     grew: bool = False
 
@@ -56,7 +58,7 @@ class Later:
             return
         try:
             self._grow(note_checkpoint(note).size)
-            claim = self.signed_by(note, self.rotations)
+            claim = self.signed_by(note, self._handing(), self.rotations)
             self.forged = (claim.origin, claim.size, claim.root) != (self.reader.origin(), self.tree.size, self.tree.root())
         except AuditError:
             self.forged = True
@@ -84,6 +86,10 @@ class Later:
             found += _orders([stored])
         self.pending += found
         self.rotations += [one for one in (rotation(*order) for order in found) if one is not None]
+
+    def _handing(self) -> list[str]:
+        """The newest checkpoint is by a key that they hand over to."""
+        return [note for one in self.rotations for note in self.reader.notes(one.index + 1, 1, newest=False)]
 
     def _records(self, start: int, end: int) -> Iterator[Stored]:
         """Up to a hole."""

@@ -6,7 +6,8 @@
    under a signed checkpoint; and what is said to be gone must be (`accounting`). What goes meanwhile may be said later (`meanwhile`).
 4. The index of keys that was signed is theirs (`sections`).
 5. The hashes that are stored above the leaves are theirs (`above`).
-6. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
+6. The index that answers come from, where there is one beside the ledger, is what is made of the records.
+7. Where a root is wrong and no single record gave itself away, the commits in between tell in which one the first difference lies.
 
 Only a signature is worth anything against somebody who can write to the file: he can make everything else agree. So a ledger is `ok`
 relative to the checkpoints it was held against, and `unproven` says in plain words what that leaves open.
@@ -29,16 +30,24 @@ from router.audit.checking.sections import check_sections, together
 from router.audit.checking.witnessed import Confirmed, confirmed, cosigned_by_anybody
 from router.audit.keys.succession import NOT_IN_FORCE, NOT_VOUCHED, Rotation, Succession, Term
 from router.audit.lookups.chain import Signed
-from router.audit.questions.reader import LedgerReader
+from router.audit.questions.reader import Difference, LedgerReader
 from router.audit.tree.checkpoint import Checkpoint, NoteVerifier, note_checkpoint
 from router.audit.tree.merkle import CompactRange
 from router.audit.witnesses.policy import WitnessPolicy
 from router.errors import AuditError
 
+_BESIDE = frozenset(("checkpoint_invalid", "key_not_in_force", "key_not_vouched", "origin_wrong", "node_altered", "order_malformed")) | {
+    *("sealed_missing", "pruned_present", "held_pruned", "sealed_unreadable", "commitment_wrong"),
+    *("key_missing", "erased_present", "held_erased", "sealed_after_erasure"),
+}
+"""Findings beside which the records are those that were written."""
+_HISTORIES = ("root_wrong", "history_forked")
 CHUNK = 8192
 PARALLEL_FROM = 4 * CHUNK
 
 Progress = Callable[[int, int], None]
+Answers = Callable[[LedgerReader], Difference | None]
+"""The first difference of the index beside the ledger from its records, if there is one. Raises AuditError where it cannot be told."""
 
 
 @dataclass(slots=True)
@@ -82,18 +91,19 @@ class Report:
 class Plan:
     """`outside` is a note kept elsewhere, `verifier` the ledger's public key (`name+keyid+base64`), from elsewhere too; `more_keys` are
     others of the same ledger that are trusted as well. Each leads to those that it handed over to, and to those that handed over to it.
-    `beside` are the notes in the directory of checkpoints: worth no more than those in the file, but they do not come back with a backup
-    of it, and may lie where nobody can change them."""
+    `beside` are the notes in the directory of checkpoints, or why one cannot be read: worth no more than those in the file, but they do
+    not come back with a backup of it, and may lie where nobody can change them."""
 
     open_reader: OpenReader
     verifier: str | None = None
     outside: str | None = None
     open_keys: OpenKeys | None = None
-    beside: Callable[[], Iterable[str]] = tuple
+    beside: Callable[[], Iterable[str | AuditError]] = tuple
     processes: int | None = None
     progress: Progress | None = None
     more_keys: tuple[str, ...] = ()
     policy: WitnessPolicy | None = None
+    answers: Answers | None = None
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -107,11 +117,12 @@ def verify(plan: Plan) -> Report:
     reader = plan.open_reader()
     try:
         # Before the last commit, which then covers them all, though the ledger may be growing.
-        notes = _notes(reader, plan)
+        notes, unread = _notes(reader, plan)
         size, root = reader.last_commit()
         report = Report(reader.origin(), size)
         if (damage := reader.damage()) is not None:
             report.faults.append(Fault(0, "file_damaged", damage))
+        report.faults.extend(_note_fault(report, error) for error in unread)
         outside = None if plan.outside is None else note_checkpoint(plan.outside)
         notes = _legible(report, notes)
         claims = [note_checkpoint(note) for note in notes]
@@ -119,30 +130,37 @@ def verify(plan: Plan) -> Report:
         roots, tree = _check_records(plan, report, {claim.size for claim in (*claims, *([outside] if outside else []))}, account)
         if not any(fault.kind == "file_damaged" for fault in report.faults):  # else there is nothing to ask any more
             _check_commit(report, reader, root)
-        if report.ok:
+        if _stand(report):
             report.faults.extend(node_fault(*wrong) for wrong in wrong_above(reader, report.size))
+        rotations = report.rotations
         keys = _keys(report, plan, notes)
-        _check_claims(report, roots, _claims(report, notes, keys))
+        _check_claims(report, roots, _claims(report, notes, keys), signed=keys is not None)
         if keys is not None and plan.outside is not None:
             keys.check(plan.outside)
         if outside is not None:
             _check_outside(report, roots, outside)
-        _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes))
-        if report.ok:  # what it says of records that are altered themselves is of no interest
+        _check_account(plan, report, account, reader, _later(report, plan, reader, account, tree, notes, rotations))
+        if _stand(report):  # what is said of records that are altered themselves is of no interest
             report.faults.extend(_index_faults(plan, report))
+            if plan.answers is not None:
+                _check_answers(report, plan.answers, reader)
         _check_witnessed(report, plan, notes)
         _narrow(report, reader, plan)
-        report.unproven = _unproven(report, plan)
+        report.unproven += _unproven(report, plan)
         return report
     finally:
         reader.close()
 
 
-def _notes(reader: LedgerReader, plan: Plan) -> list[str]:
-    """Those in the file, and those beside it that say something else."""
-    notes = dict.fromkeys(reader.checkpoints())
-    notes.update((note, None) for note in plan.beside())
-    return list(notes)
+def _notes(reader: LedgerReader, plan: Plan) -> tuple[list[str], list[AuditError]]:
+    """Those in the file, and those beside it that say something else; and why others cannot be read."""
+    notes, unread = dict.fromkeys(reader.checkpoints()), list[AuditError]()
+    for each in plan.beside():
+        if isinstance(each, AuditError):
+            unread.append(each)
+        else:
+            notes[each] = None
+    return list(notes), unread
 
 
 def _legible(report: Report, notes: Iterable[str]) -> list[str]:
@@ -167,13 +185,22 @@ def _keys(report: Report, plan: Plan, notes: Sequence[str]) -> Succession | None
 
 
 def _later(
-    report: Report, plan: Plan, reader: LedgerReader, account: Account, tree: CompactRange | None, notes: Sequence[str]
+    report: Report,
+    plan: Plan,
+    reader: LedgerReader,
+    account: Account,
+    tree: CompactRange | None,
+    notes: Sequence[str],
+    rotations: Sequence[Rotation],
 ) -> Later | None:
+    """`rotations` are all that the records name, carried out or not."""
     if tree is None:
         return None
     signed = _signed_up_to(report)
     pending = [order for order in account.orders if order[0] >= signed]
-    return Later(reader, tree, lambda note, since: _signed(report, plan, [*notes, note], note, since), signed, pending)
+    open_still = [one for one in rotations if one.index >= signed]
+    check = lambda note, handing, since: _signed(report, plan, [*notes, *handing, note], note, since)  # noqa: E731  # one line, once
+    return Later(reader, tree, check, signed, pending, open_still)
 
 
 def _signed_up_to(report: Report) -> int:
@@ -258,6 +285,27 @@ def _index_faults(plan: Plan, report: Report) -> Iterator[Fault]:
         yield from chain.from_iterable(pool.map(check_sections, [plan.open_reader] * len(work), work))
 
 
+def _stand(report: Report) -> bool:
+    """Whether no finding is of the leaves themselves or of whose key they are under: what is of a checkpoint, or of personal parts, is
+    easily made, and must not keep the rest from being looked at."""
+    right = max(report.held_against, default=0)
+    return all(each.kind in _BESIDE or (each.kind in _HISTORIES and (each.until or 0) <= right) for each in report.faults)
+
+
+def _check_answers(report: Report, answers: Answers, reader: LedgerReader) -> None:
+    """One that cannot be looked at is no finding, and said."""
+    try:
+        found = answers(reader)
+    except AuditError as error:
+        report.unproven.append(f"The index that answers come from was not held against the records: {error}")
+        return
+    if found is not None:
+        said = (
+            f"The index that answers come from is not of these records: {found.what}. The records are as they were; delete `index.sqlite`,"
+        )
+        report.faults.append(Fault(found.record, "answers_altered", f"{said} and it is made anew.", max(report.size, found.record + 1)))
+
+
 def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerReader, later: Later | None) -> None:
     signed = _signed_up_to(report)
     damaged = any(fault.kind == "file_damaged" for fault in report.faults)
@@ -276,7 +324,7 @@ def _check_account(plan: Plan, report: Report, account: Account, reader: LedgerR
 
 
 def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
-    if report.size and root != report.root and not report.faults:
+    if report.size and root != report.root and _stand(report):
         report.faults.append(Fault(0, "root_wrong", "The records do not lead to the root of the last commit.", report.size))
     for stored in reader.records(report.size, report.size + 1):
         if reader.size() <= stored.index:  # else it was committed meanwhile, in one with its commit
@@ -284,15 +332,25 @@ def _check_commit(report: Report, reader: LedgerReader, root: bytes) -> None:
             report.faults.append(Fault(stored.index, "record_uncommitted", message))
 
 
-def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint]) -> None:
-    """These checkpoints, smallest first; after the first that is wrong, every later one is wrong for the same reason."""
+def _check_claims(report: Report, roots: dict[int, bytes], claims: list[Checkpoint], *, signed: bool) -> None:
+    """These checkpoints, smallest first; the first that is wrong in some way tells for the later ones. Those that agree speak for their
+    records all the same: somebody could lay one wrong file beside them so that nothing else counts. `signed`: by the ledger's key."""
+    good, wrong = 0, dict[str, tuple[Checkpoint, Fault]]()
     for claim in sorted(claims, key=lambda claim: claim.size):
-        fault = _claim_fault(report, roots, claim, max(report.held_against, default=0))
+        fault = _claim_fault(report, roots, claim, good)
         if fault is not None:
-            report.faults.append(fault)
-            return
-        if claim.size not in report.held_against:
+            wrong.setdefault(fault.kind, (claim, fault))
+            continue
+        if claim.size != good or not report.held_against:
             report.held_against.append(claim.size)
+        good = claim.size
+    report.faults.extend(fault for _, fault in wrong.values())
+    if signed and "root_wrong" in wrong and good >= (size := wrong["root_wrong"][0].size):
+        report.faults.append(_forked(size))
+
+
+def _forked(size: int) -> Fault:
+    return Fault(0, "history_forked", f"The ledger's key has signed two different histories of its first {size} records.", size)
 
 
 def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint) -> None:
@@ -303,8 +361,7 @@ def _check_outside(report: Report, roots: dict[int, bytes], outside: Checkpoint)
         return
     report.faults.append(fault)
     if fault.kind == "root_wrong" and max(report.held_against, default=0) >= outside.size:
-        message = f"The ledger's key has signed two different histories of its first {outside.size} records."
-        report.faults.append(Fault(0, "history_forked", message, outside.size))
+        report.faults.append(_forked(outside.size))
 
 
 def _check_witnessed(report: Report, plan: Plan, notes: list[str]) -> None:
@@ -398,6 +455,8 @@ def _unproven(report: Report, plan: Plan) -> list[str]:
         said.append("Under this policy witnesses could be parted so that each part makes up a quorum: another history could have one too.")
     if plan.policy is None and report.cosigned:
         said.append("Cosignatures were not checked, for no witness policy was given.")
+    if plan.answers is None:
+        said.append("The index that answers come from was not held against the records: they may leave records out.")
     if plan.open_keys is None:
         said.append("Personal parts were compared with their digests, not opened, for the sealing key was not given.")
     return said

@@ -54,6 +54,13 @@ def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None
     return complete
 
 
+def make_up_to(reader: LedgerReader, index: IndexStore, size: int) -> None:
+    """Indexes the records up to `size`, which the ledger has, and no more of them."""
+    complete = index.complete()[0]
+    while complete < size:
+        complete = _more(reader, index, complete, size, None)
+
+
 def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Callable[[], None] | None) -> int:
     """One thread of the process does it, and others wait for that. Raises AuditError `audit_indexing` where it was given up."""
     if not _MAKING.acquire(blocking=False):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from router.audit.questions.columns import nanoseconds
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.where import where
 
@@ -17,6 +18,8 @@ _PARTS = {
     " 'policy_unavailable', 'policy_unauthorized', 'policy_circuit_open', 'policy_stale',"
     " 'policy_rate_limit_unavailable', 'obligation_unknown', 'obligation_failed', 'mirror_unknown', 'route_unknown')",
     "limits": "kind = 'decision' and reason = 'limits_unavailable'",
+    "reviews": "kind = 'outcome' and reason in ('review_store_unavailable', 'review_store_closed')",
+    "repeats": "kind = 'outcome' and reason = 'idempotency_unavailable'",
     "upstream": "kind = 'outcome' and result = 'failed'",
     "load": "kind in ('decision', 'outcome') and result = 'shed'",
 }
@@ -26,16 +29,25 @@ _COUNTED = {
     "starting": "start",
     "state_": "identity",
     "keys_": "identity",
+    "idempotency_unavailable": "repeats",
+    "decision_late": "load",
+    "internal": "internal",
+    "envoy_source_missing": "envoy",
+    "envoy_mode_unfit": "envoy",
+    "envoy_metadata_invalid": "envoy",
     "policy_rate_limit_unavailable": "policy",
     "limits_unavailable": "limits",
 }
-_STARTS = "kind = 'system' and event in ('started', 'stopped', 'recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
+REFUSED = "refused"
+AFTERWARDS = 100
+"""Records of what was refused that are looked at after the times that are asked about: a node's first one there has it."""
+_SAID = "kind = 'system' and event in ('recovered', 'refused') or kind = 'system' and event like '%unwitnessed%'"
 
 
 @dataclass(slots=True)
 class Period:
     """`records` are those that say so, of which `went_on` were routed all the same (a fallback, or open) and the others not (closed).
-    Counted refusals have no record each. Times are Unix nanoseconds."""
+    Counted refusals have no record each. Times are Unix nanoseconds. `node` is which was away, where it has a name among others."""
 
     part: str
     since_ns: int
@@ -46,6 +58,7 @@ class Period:
     first: int = 0
     last: int = 0
     reasons: tuple[str, ...] = ()
+    node: str = ""
 
     @property
     def how(self) -> str:
@@ -57,12 +70,12 @@ class Period:
 
 
 def periods(trail: Trail, query: Query, gap_ns: int) -> list[Period]:
-    """Signs of one part that are no more than `gap_ns` apart make one period."""
+    """Signs of one part that are no more than `gap_ns` apart make one period. When nothing ran is told by `absences`."""
     signs = [sign for part, text in _PARTS.items() for sign in _signs(trail, query, part, text)]
     found = [period for part in _PARTS for period in _joined((one for one in signs if one.part == part), gap_ns)]
     system = list(_system(trail, query))
     for part in sorted({one.part for one in system}):
-        found += _joined((one for one in system if one.part == part), gap_ns if part != "away" else -1)
+        found += _joined((one for one in system if one.part == part), gap_ns)
     return sorted(found, key=lambda one: (one.since_ns, one.part))
 
 
@@ -78,36 +91,40 @@ def _failures(codes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _system(trail: Trail, query: Query) -> Iterator[Period]:
-    """Counted refusals, and the times between an end and a start; a start without an end before it means that there was a crash."""
-    ended: tuple[int, int, tuple[str, ...]] | None = None
-    previous: dict[str, Any] | None = None
-    for row in trail.rows(query.also(where(_STARTS)), ("time", "event")):
-        if row["event"] == "refused":
-            yield from _counted(trail.leaf(row["record"]), row)
-        elif row["event"] == "started":
-            if ended is not None:
-                yield Period("away", ended[0], row["time"], 2, 0, 0, ended[1], row["record"], ended[2])
-            elif previous is not None:
-                yield Period("away", row["time"], row["time"], 1, 0, 0, row["record"], row["record"], ("ended_without_stopping",))
-        elif row["event"] not in ("stopped",):
-            yield Period(
-                "ledger" if row["event"] == "recovered" else "witnesses", row["time"], row["time"], 1, 0, 0, row["record"], row["record"]
-            )
-        if row["event"] in ("started", "stopped"):
-            ended, previous = (row["time"], row["record"], _why(trail, row)) if row["event"] == "stopped" else None, row
+    """Counted refusals, what began after another ledger, and what witnesses did not confirm."""
+    for row in trail.rows(query.also(where(_SAID)), ("time", "event")):
+        if row["event"] == REFUSED:
+            yield from _counted(trail.leaf(row["record"]), row["record"], row["time"])
+        else:
+            part = "ledger" if row["event"] == "recovered" else "witnesses"
+            yield Period(part, row["time"], row["time"], 1, 0, 0, row["record"], row["record"])
+    yield from _counted_late(trail, query)
 
 
-def _why(trail: Trail, row: dict[str, Any]) -> tuple[str, ...]:
-    """Somebody stopped it, or it ended by itself for what made it fail."""
-    failed = (trail.leaf(row["record"]).get("details") or {}).get("failed")
-    return ("stopped", failed) if isinstance(failed, str) else ("stopped",)
+def _counted_late(trail: Trail, query: Query) -> Iterator[Period]:
+    """What was refused before the end of the times that are asked about, while the ledger took nothing, stands in what it took next."""
+    if query.until is None:
+        return
+    until_ns = nanoseconds(query.until)
+    for found in trail.page(Query(since=query.until, kind="system", result=REFUSED), None, AFTERWARDS, newest=False).rows:
+        yield from (one for one in _counted(found.leaf, found.index, nanoseconds(found.leaf["time"])) if one.since_ns < until_ns)
 
 
-def _counted(leaf: dict[str, Any], row: dict[str, Any]) -> Iterator[Period]:
-    for code, count in (leaf.get("details") or {}).items():
+def _counted(leaf: dict[str, Any], record: int, at_ns: int) -> Iterator[Period]:
+    """`since` says from when on they could not be recorded; without it the record is as old as they are."""
+    details = leaf.get("details") or {}
+    since_ns = min(_since(details.get("since"), at_ns), at_ns)
+    for code, count in details.items():
         part = next((part for start, part in _COUNTED.items() if code.startswith(start)), None)
         if part is not None and isinstance(count, int):
-            yield Period(part, row["time"], row["time"], 1, 0, count, row["record"], row["record"], (code,))
+            yield Period(part, since_ns, at_ns, 1, 0, count, record, record, (code,))
+
+
+def _since(told: object, otherwise: int) -> int:
+    try:
+        return nanoseconds(told) if isinstance(told, str) else otherwise
+    except ValueError:  # not written by us, which is for a verification to tell
+        return otherwise
 
 
 def _joined(signs: Iterable[Period], gap_ns: int) -> list[Period]:

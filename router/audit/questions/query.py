@@ -114,6 +114,7 @@ class Trail:
         self._index = index
         self._keys = keys
         self._standing = Standing()
+        self._unsaid = set[str]()
 
     def page(self, query: Query, cursor: int | None = None, limit: int = PAGE, newest: bool = True, more: Sequence[str] = ()) -> Page:
         """`more` names columns that are wanted besides the usual ones."""
@@ -223,9 +224,10 @@ class Trail:
     def _ordered_gone(self, key_id: str) -> bool:
         """A key may be gone for other reasons: an older copy of the keys has none of somebody who came later. It goes after its order is on
         record, which may be since the page was begun."""
-        if not self._standing.gone(key_id):
+        if not self._standing.gone(key_id) and key_id not in self._unsaid:
             catch_up(self._reader, self._index)
             follow(self._reader, self._index, self._standing, tolerant=True)
+            self._unsaid.add(key_id)  # an order that comes later is not why it was gone, and pages take it in anyhow
         return self._standing.gone(key_id)
 
     def _proven(self, found: Found, note: str | None) -> Proven:

@@ -63,6 +63,14 @@ class LedgerReader(NodeSource, Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of an index from one that is made of the records; of those before `record` its answers are right. `what` is said of it."""
+
+    record: int
+    what: str
+
+
 IndexRow = dict[str, Any]
 Chunk: TypeAlias = "dict[str, Integers]"
 """Values of the records that matched, by column, as packed: words and ids as codes."""

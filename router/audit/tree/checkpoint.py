@@ -114,6 +114,12 @@ class NoteVerifier:
         return checkpoint
 
 
+def under_name(verifier: str, name: str) -> str:
+    """The same key's verifier line for another log."""
+    typed = _decoded(verifier.strip().split("+", 2)[-1], "The verifier key is not base64.")
+    return f"{name}+{_key_id(name, typed.removeprefix(ED25519)).hex()}+{b64encode(typed).decode()}"
+
+
 def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     """(text, [(signer's name, key id and signature)])"""
     text, separator, signatures = note.rpartition("\n\n")
@@ -175,8 +181,8 @@ def write_note(final: Path, note: str) -> None:
 
 def latest_published(directory: Path) -> str | None:
     """The note of the largest tree in a directory; names sort as sizes do. Raises AuditError, OSError."""
-    names = sorted(directory.glob("*.checkpoint"))
-    return _kept(names[-1]) if names else None
+    files = [file for file in _files(directory) if file.name != WITNESSED]
+    return _kept(files[-1]) if files else None
 
 
 def latest_witnessed(directory: Path) -> str | None:
@@ -192,11 +198,29 @@ def put_aside(directory: Path) -> list[Path]:
 
 def every_note(directory: Path) -> Iterator[str]:
     """All that were published there, smallest tree first, and the witnessed one; one that is no text is an empty one. Raises OSError."""
-    for file in (*sorted(directory.glob("*.checkpoint")), *directory.glob(WITNESSED)):
+    for file in _files(directory):
         try:
             yield _kept(file)
         except AuditError:
             yield ""
+
+
+def every_readable_note(directory: Path) -> Iterator[str | AuditError]:
+    """The same; why one of them cannot be read stands in its place. Raises OSError where the folder cannot be."""
+    for file in _files(directory):
+        try:
+            yield _kept(file)
+        except AuditError as error:
+            yield error
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError) or file.is_symlink():  # else somebody took it away meanwhile
+                yield AuditError(f"{file} cannot be read: {error.strerror}.", _BAD)
+
+
+def _files(directory: Path) -> list[Path]:
+    """Of a folder that must not be looked into there are not none."""
+    names = sorted(os.listdir(directory)) if directory.is_dir() else []
+    return [directory / name for name in names if name.endswith(".checkpoint") or name == WITNESSED]
 
 
 def is_of(note: str, origin: str) -> bool:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from router.audit.checking.verify import Plan, Report, verify
+from router.audit.checking.verify import Answers, Plan, Report, verify
 from router.audit.questions.reading import told_id
 from router.audit.witnesses.policy import WitnessPolicy, verifying_policy
 from router.cli.audit.ask import ask
@@ -126,6 +126,12 @@ def show(identifier: str, personal: bool, state: Path | None, config: Path, as_j
     help="A witness policy (C2SP tlog-policy), best from elsewhere: a checkpoint must have the cosignatures that it asks for.",
 )
 @click.option("--personal", is_flag=True, help="Also open every personal part and check its commitments. Needs the sealing key.")
+@click.option(
+    "--answers/--no-answers",
+    default=True,
+    show_default=True,
+    help="Also hold the index that answers come from against the records, which takes several times as long.",
+)
 @click.option("--processes", type=click.IntRange(1), help="Check so many runs of records side by side; one per core when left out.")
 @state_option
 @config_option
@@ -137,6 +143,7 @@ def verify_command(
     keys: tuple[str, ...],
     policy: Path | None,
     personal: bool,
+    answers: bool,
     processes: int | None,
     state: Path | None,
     config: Path,
@@ -147,7 +154,9 @@ def verify_command(
     verifier, *more = keys or (place.verifier(),)
     witnesses = None if policy is None else verifying_policy(policy, verifier)
     with noted(place.state, "verify", "", personal=True) if personal else nullcontext(Read()) as read:
-        report = _verified(place, verifier, note_in(checkpoint), personal, processes, tuple(key for key in more if key), witnesses)
+        others = tuple(key for key in more if key)
+        held = place.answers_differ if answers else None
+        report = _verified(place, verifier, note_in(checkpoint), personal, processes, others, witnesses, held)
         read.rows = report.opened
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
@@ -165,12 +174,13 @@ def _verified(
     processes: int | None,
     more: tuple[str, ...],
     policy: WitnessPolicy | None,
+    answers: Answers | None,
 ) -> Report:
     open_keys = place.open_keys if personal else None
     with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
         told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
-        plan = Plan(place.open_reader, verifier, outside, open_keys, place.kept_checkpoints, processes, told, more, policy)
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.kept_checkpoints, processes, told, more, policy, answers)
         return verify(plan)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
+from router.audit.questions.absences import absences
 from router.audit.questions.periods import Period, periods
 from router.audit.questions.query import Query
 from router.audit.records.canonical import timestamp
@@ -17,7 +19,7 @@ from router.cli.audit.output import json_line
 from router.cli.audit.sources import sources
 from router.cli.common import config_option, console, json_option
 
-HEADINGS = ("part", "since", "until", "how", "records", "went on", "counted", "reasons")
+HEADINGS = ("part", "since", "until", "how", "records", "went on", "counted", "node", "reasons")
 
 
 @click.command()
@@ -31,7 +33,7 @@ def degraded(gap: int, state: Path | None, config: Path, as_json: bool, **wanted
     """Show every period in which a part failed: which, how long, and whether requests went on all the same or were refused."""
     place, asked = sources(state, config), Query(**wanted)
     with place.trail(personal=False) as trail, noted(place.state, "periods", trail.told(asked), personal=False) as read:
-        found = periods(trail, asked, gap)
+        found = sorted([*periods(trail, asked, gap), *absences(trail, asked, time.time_ns())], key=lambda one: (one.since_ns, one.part))
         read.rows = sum(period.records for period in found)
     if as_json:
         for period in found:
@@ -51,6 +53,7 @@ def _document(period: Period) -> dict[str, Any]:
         "counted": period.counted,
         "first_record": period.first,
         "last_record": period.last,
+        "node": period.node or None,
         "reasons": list(period.reasons),
     }
 
@@ -62,7 +65,7 @@ def _print(found: list[Period]) -> None:
     for period in found:
         times = (timestamp(at)[:19].replace("T", " ") for at in (period.since_ns, period.until_ns))
         counts = (str(each) for each in (period.records, period.went_on, period.counted))
-        table.add_row(period.part, *times, period.how, *counts, " ".join(period.reasons))
+        table.add_row(period.part, *times, period.how, *counts, period.node, " ".join(period.reasons))
     screen = console()
     screen.print(table)
     screen.print(f"{len(found)} periods")

@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 import click
 
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from adapters.sqlite.index_checked import difference
 from adapters.sqlite.place import SqlitePlace
 from router.audit.checking.chunk import OpenReader
 from router.audit.governance.standing import but_destroyed, standing_now
 from router.audit.keys.store import SubjectKeyStore
 from router.audit.questions.query import Trail
-from router.audit.questions.reader import KeyLookup, LedgerReader, Stored
-from router.audit.tree.checkpoint import every_note, is_of, put_aside
+from router.audit.questions.reader import Difference, KeyLookup, LedgerReader, Stored
+from router.audit.tree.checkpoint import every_note, every_readable_note, is_of, put_aside
 from router.config.ledger_keys import SealingKeyReference, SigningKeyReference
 from router.errors import AuditError
 from router.wiring.ledger_keys import open_sealing_key, verifier_of
@@ -73,17 +74,23 @@ class Sources:
         finally:
             reader.close()
 
-    def kept_checkpoints(self) -> Iterator[str]:
-        """All in the directory of checkpoints, and of this ledger those that were put aside there; one that is no text is an empty one,
-        which no note is. Raises AuditError where one cannot be read."""
+    def kept_checkpoints(self) -> Iterator[str | AuditError]:
+        """All in the directory of checkpoints, and of this ledger those that were put aside there; why one of the first cannot be read
+        stands in its place. Raises AuditError where the directory cannot be."""
         try:
-            yield from every_note(self.checkpoints)
+            yield from every_readable_note(self.checkpoints)
             with closing(self.open_reader()) as reader:
                 origin = reader.origin()
             for folder in put_aside(self.checkpoints):
                 yield from (note for note in every_note(folder) if is_of(note, origin))
         except OSError as error:
-            raise AuditError(f"A checkpoint in {self.checkpoints} cannot be read: {error.strerror}.", "checkpoint_invalid") from error
+            message = f"The checkpoints in {self.checkpoints} cannot be read: {error.strerror}."
+            raise AuditError(message, "checkpoint_invalid") from error
+
+    def answers_differ(self, reader: LedgerReader) -> Difference | None:
+        """The first difference of the index from the ledger's records. Of a copy that nobody can write to it is made anew for each
+        question. Raises AuditError."""
+        return difference(self.state / INDEX_FILE, reader) if os.access(self.state, os.W_OK) else None
 
     @contextmanager
     def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:

@@ -11,9 +11,11 @@ import pytest
 from adapters.sqlite.index import SqliteIndex
 from router.audit.questions.periods import Period, periods
 from router.audit.questions.query import Query, Trail
+from router.audit.records.canonical import timestamp
 from router.audit.records.record import decision_entry, outcome_entry, system_entry
 from router.decision import Effect, Outcome, Reason, Result, Verdict
 from router.ports import Entry
+from router.telemetry.objectives.rules import REFUSALS
 from tests.unit.audit.ledgers import reader, written
 from tests.unit.audit.samples import DECISION, KEY, KEY_ID
 
@@ -52,20 +54,6 @@ def test_signs_close_together_are_one_period(tmp_path: Path) -> None:
         assert told(periods(trail, Query(), 11 * MINUTE)) == [("upstream", 1, 20, 4)]
 
 
-def test_the_time_between_an_end_and_a_start_is_a_period(tmp_path: Path) -> None:
-    """A start that no end comes before tells of a crash; the first start of all of nothing."""
-    with asked(tmp_path, system(1, "started"), system(2, "stopped"), system(7, "started"), system(9, "started")) as trail:
-        found = periods(trail, Query(), 60 * MINUTE)
-        assert told(found) == [("away", 2, 7, 2), ("away", 9, 9, 1)]
-        assert [one.reasons for one in found] == [("stopped",), ("ended_without_stopping",)]
-
-
-def test_a_node_that_failed_says_what_for(tmp_path: Path) -> None:
-    """It is told from one that somebody stopped, and from one that was killed."""
-    with asked(tmp_path, system(1, "started"), system(2, "stopped", failed="config_invalid"), system(7, "started")) as trail:
-        assert [one.reasons for one in periods(trail, Query(), 60 * MINUTE)] == [("stopped", "config_invalid")]
-
-
 @pytest.mark.parametrize(
     "code",
     [
@@ -81,6 +69,31 @@ def test_a_policy_engine_that_gives_no_verdict_is_a_part_that_failed(tmp_path: P
         assert [(one.how, one.reasons) for one in found] == [("closed", (code,))]
 
 
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [("review_store_unavailable", "reviews"), ("review_store_closed", "reviews"), ("idempotency_unavailable", "repeats")],
+)
+def test_a_store_that_is_away_once_it_is_decided_is_a_part_that_failed(tmp_path: Path, code: str, part: str) -> None:
+    """Nothing was held, or dispatched, and the outcome says why."""
+    refused = Outcome(Result.DENIED, 503, code)
+    with asked(tmp_path, outcome_entry("019ab9d0-1111-7000-8000-000000000001", refused, MINUTE)) as trail:
+        found = periods(trail, Query(), MINUTE)
+        assert [(one.part, one.how, one.reasons) for one in found] == [(part, "closed", (code,))]
+
+
+def test_whatever_lockgate_could_not_do_itself_is_told_where_it_was_only_counted(tmp_path: Path) -> None:
+    """As it is by the objective for requests that are judged."""
+    codes = {
+        *("overloaded", "starting", "internal", "decision_late", "state_unavailable", "keys_unavailable", "limits_unavailable"),
+        *("idempotency_unavailable", "policy_rate_limit_unavailable", "audit_unavailable"),
+        *("envoy_source_missing", "envoy_mode_unfit", "envoy_metadata_invalid"),
+    }
+    assert {code for code in codes if REFUSALS.fullmatch(code)} == codes
+    assert REFUSALS.pattern.count("|") + 1 == len(codes)
+    with asked(tmp_path, system(1, "refused", **dict.fromkeys(codes, 1), rate_limited=4, idempotency_key_reused=2)) as trail:
+        assert {code for one in periods(trail, Query(), MINUTE) for code in one.reasons} == codes
+
+
 def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
     """Those of a failing part with their count; those of a caller, such as a rate limit, are no failure."""
     with asked(
@@ -91,6 +104,20 @@ def test_counted_refusals_are_told_by_part(tmp_path: Path) -> None:
         found = {one.part: one for one in periods(trail, Query(), 5 * MINUTE)}
         assert {part: one.counted for part, one in found.items()} == {"ledger": 5, "load": 2, "limits": 3}
         assert told([found["ledger"]]) == [("ledger", 1, 2, 2)]
+
+
+@pytest.mark.parametrize(("until", "count"), [(None, 1), (5, 1), (3, 1), (2, 0)])
+def test_a_ledger_that_took_nothing_was_away_since_then(tmp_path: Path, until: int | None, count: int) -> None:
+    """What it refused is recorded once it is there again, be it after the times that are asked about."""
+    asking = Query(until=None if until is None else timestamp(until * MINUTE))
+    with asked(tmp_path, failed(1), system(9, "refused", audit_disk_full=4, since=timestamp(2 * MINUTE))) as trail:
+        found = [one for one in periods(trail, asking, MINUTE) if one.part == "ledger"]
+        assert (told(found), [one.counted for one in found]) == ([("ledger", 2, 9, 1)] * count, [4] * count)
+
+
+def test_a_time_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    with asked(tmp_path, system(9, "refused", audit_disk_full=4, since="yesterday")) as trail:
+        assert told(periods(trail, Query(), MINUTE)) == [("ledger", 9, 9, 1)]
 
 
 @pytest.mark.parametrize(("since", "count"), [("1970-01-01T00:00:00.000000000Z", 2), ("1970-01-01T00:10:00.000000000Z", 1)])

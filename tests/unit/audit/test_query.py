@@ -10,6 +10,8 @@ import pytest
 
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.reader import SqliteReader
+from router.audit.questions import query as query_module
+from router.audit.questions.index import catch_up
 from router.audit.questions.query import Query, Trail
 from router.audit.questions.where import WhereError
 from router.audit.records.canonical import timestamp
@@ -188,6 +190,22 @@ def test_only_what_a_record_says_to_be_erased_is(folder: Path) -> None:
 
     assert next(iter(Trail(opened(folder), index, goes).find(asked))).sealed == "erased"
     index.close()
+
+
+def test_why_a_key_is_not_there_is_looked_up_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for each of the records that are sealed under it: an older copy of the keys may lack many people's."""
+    index, looked = SqliteIndex(folder / "index.sqlite"), list[int]()
+    catching_up = catch_up
+
+    def counted(*told: Any) -> int:
+        looked.append(1)
+        return catching_up(*told)
+
+    monkeypatch.setattr(query_module, "catch_up", counted)
+    found = list(Trail(opened(folder), index, lambda _: None).find(Query()))
+    index.close()
+    keys = [each.columns["key_id"] for each in found if each.sealed == "unreadable"]
+    assert (len(keys) > 20, len(looked)) == (True, 1 + len(set(keys)))
 
 
 def test_show_tells_the_whole_story_with_proofs(folder: Path, trail: Trail) -> None:

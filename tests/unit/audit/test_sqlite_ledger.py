@@ -265,6 +265,22 @@ def test_a_checkpoint_directory_that_fails_does_not_stop_the_ledger(tmp_path: Pa
     assert "audit checkpoint not written" in caplog.text
 
 
+def test_a_checkpoint_that_cannot_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may say more than there is: the ledger is not gone on with, and a folder that must not be looked into is not an empty one."""
+    ledgers.written(tmp_path, ledgers.entries(3))
+    file = tmp_path / "checkpoints" / f"{5:016d}.checkpoint"
+    file.symlink_to("nowhere")
+    assert code_of_opening(journal(tmp_path, ledgers.SIGNER)) == "checkpoint_invalid"
+    file.unlink()
+
+    def refuse(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("router.audit.tree.checkpoint.os.listdir", refuse)
+    with pytest.raises(AuditError, match="is not held against them: Permission denied"):
+        journal(tmp_path, ledgers.SIGNER).open()
+
+
 def test_a_checkpoint_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
     """Found at the start; where it stands in the place of one that is signed the ledger refuses, for somebody wrote there."""
     ledgers.written(tmp_path, ledgers.entries(3))

@@ -458,3 +458,18 @@ def test_a_ledger_that_grows_while_it_is_verified_is_ok(tmp_path: Path) -> None:
     report = verify(Plan(partial(Growing, tmp_path), SIGNER.verifier, processes=1))
     assert report.faults == []
     assert report.size > COUNT
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (("ALTER TABLE records RENAME TO kept", "CREATE VIEW records AS SELECT * FROM kept"), "view"),
+        (("CREATE TRIGGER follows AFTER INSERT ON commits BEGIN DELETE FROM checkpoints; END",), "trigger"),
+    ],
+)
+def test_what_computes_an_answer_is_no_part_of_a_ledger(tmp_path: Path, made: tuple[str, ...], kind: str) -> None:
+    """A view can say what was written while it is verified, and something else in the next hour."""
+    written(tmp_path, entries(20))
+    run(tmp_path, *made)
+    (fault,) = verified(tmp_path).faults
+    assert (fault.kind, f"It has a {kind} named" in fault.message) == ("file_damaged", True)

@@ -6,7 +6,7 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.place import SqlitePlace
 from adapters.sqlite.subject_keys import KeyFile
-from router.audit.checking.verify import Plan, Report, verify
+from router.audit.checking.verify import Plan, Report, _check_claims, verify
 from router.audit.governance.pruning import Pruning
 from router.audit.governance.retention import DAY_NS, Retention, RetentionClass
 from router.audit.journal import Checkpointing, Journal
@@ -278,3 +278,19 @@ def test_what_lies_beside_the_records_tampered_with_is_found(folder: Path, tampe
     kept = tamper in (key_back, key_forged, key_gone, part_back, part_gone, key_id_without_a_part)
     beside = list(every_note(folder / "checkpoints")) if kept else []
     assert TAMPERINGS[tamper] in {fault.kind for fault in checked(folder, beside=lambda: beside).faults}
+
+
+def test_each_checkpoint_is_looked_at_once() -> None:
+    """A year has half a million of them: none may be held against all before it."""
+
+    class Growing(list[int]):
+        def __contains__(self, _: object) -> bool:
+            pytest.fail("all before it were looked at")
+
+        def __iter__(self) -> Iterator[int]:
+            pytest.fail("all before it were looked at")
+
+    report = Report("ledger.test", 3, held_against=Growing())
+    claims = [Checkpoint("ledger.test", size, bytes(32)) for size in (0, 1, 1, 3, 0)]
+    _check_claims(report, {size: bytes(32) for size in range(4)}, claims, signed=True)
+    assert (len(report.held_against), report.faults) == (3, [])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,37 @@ def test_verify_holds_the_file_against_what_was_witnessed_and_put_aside(lockgate
 
 
 def test_verify_names_a_checkpoint_of_the_directory_that_is_no_text(lockgate: Lockgate, state: Path) -> None:
-    (state / "checkpoints" / f"{100:016d}.checkpoint").write_bytes(b"\xff")
+    file = state / "checkpoints" / f"{100:016d}.checkpoint"
+    file.write_bytes(b"\xff")
     status, output, _ = lockgate("verify", "--json")
-    assert (status, [fault["kind"] for fault in lines(output)[0]["faults"]]) == (1, ["checkpoint_invalid"])
+    (fault,) = lines(output)[0]["faults"]
+    assert (status, fault["kind"], file.name in fault["message"]) == (1, "checkpoint_invalid", True)
+
+
+@pytest.mark.parametrize("made", [Path.mkdir, lambda file: file.symlink_to("nowhere")], ids=["folder", "dangling"])
+def test_a_checkpoint_that_cannot_be_read_keeps_nobody_from_verifying(
+    lockgate: Lockgate, state: Path, made: Callable[[Path], None]
+) -> None:
+    """It is a finding, beside what else is found: who can write there would keep an altered ledger from being looked at."""
+    file = state / "checkpoints" / f"{100:016d}.checkpoint"
+    file.unlink(missing_ok=True)
+    made(file)
+    tamper(state, "UPDATE records SET leaf = replace(leaf, 'payment.cancel', 'payment.refund') WHERE idx = 77")
+    status, output, _ = lockgate("verify", "--json")
+    found = lines(output)[0]["faults"]
+    assert (status, {"checkpoint_invalid", "leaf_altered"} <= {fault["kind"] for fault in found}) == (1, True)
+    assert any(file.name in fault["message"] for fault in found)
+
+
+def test_checkpoints_that_must_not_be_looked_at_are_not_none(lockgate: Lockgate, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the ledger would be held against less than there is, and nothing would say so."""
+
+    def refuse(path: Any) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("router.audit.tree.checkpoint.os.listdir", refuse)
+    status, _, error = lockgate("verify")
+    assert (status, "checkpoints cannot be read: Permission denied" in error) == (2, True)
 
 
 def lines(output: str) -> list[dict[str, Any]]:
@@ -200,6 +230,21 @@ def test_verify_against_an_outside_checkpoint_and_with_keys(lockgate: Lockgate, 
     report = lines(lockgate("verify", "--json", *options)[1])[0]
     assert (report["ok"], report["outside_checkpoint"], report["opened"], report["not_proven"]) == (True, 241, 240, [])
     assert report["public_key"] == SIGNER.verifier
+
+
+def test_verify_finds_that_a_decision_was_hidden_from_questions(lockgate: Lockgate, state: Path) -> None:
+    """By whoever can write to the index, and has no key; unless they ask it not to look."""
+    assert len(lines(lockgate("query", "--intent", "payment.cancel", "--json")[1])) == 120
+    with closing(sqlite3.connect(state / "index.sqlite", isolation_level=None)) as file:
+        file.execute("UPDATE words SET word = 'payment.other' WHERE word = 'payment.cancel'")
+    assert lines(lockgate("query", "--intent", "payment.cancel", "--json")[1]) == []
+    report = lines(lockgate("verify", "--json")[1])[0]
+    assert (report["ok"], [fault["kind"] for fault in report["faults"]]) == (False, ["answers_altered"])
+    status, output, _ = lockgate("verify", "--no-answers")
+    assert (status, "they may leave records out" in " ".join(output.split())) == (0, True)
+    (state / "index.sqlite").unlink()
+    assert len(lines(lockgate("query", "--intent", "payment.cancel", "--json")[1])) == 120
+    assert lockgate("verify")[0] == 0
 
 
 def test_verify_names_the_first_bad_record_and_fails(lockgate: Lockgate, state: Path) -> None:

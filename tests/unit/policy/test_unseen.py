@@ -152,6 +152,14 @@ TAGGED = f'noted contains {{"name": "tag", "params": {{"tags": ["a.noted"]}}}} i
             f"result := {ALLOW} if {{\n\t{CLEAN}\n\tcount(seen) == 0\n}}",
             "seen := [] if input.signals.unknown == []\n\nelse := [x | some x in []]",
         ),
+        *(
+            (f"result := {ALLOW} if {{\n\t{CLEAN}\n\tcount(seen) == 0\n}}", f"seen := [] if input.signals.unknown == []\n\n{left}")
+            for left in (
+                "else := [x | some x in []] if true",
+                "else := [x | some x in []] if input.signals",
+                'else := ["twice"] if input.signals.unknown == []\n\nelse := [x | some x in []] if count(input.signals.findings) >= 0',
+            )
+        ),
     ],
     ids=[
         "by itself",
@@ -161,11 +169,21 @@ TAGGED = f'noted contains {{"name": "tag", "params": {{"tags": ["a.noted"]}}}} i
         "as the reason's code",
         "beside what holds anyway",
         "in what is left",
+        "in what is left if anything",
+        "in what is left of all",
+        "in what is left in the end",
     ],
 )
 def test_who_only_notes_that_something_is_unknown_lets_nothing(rules: tuple[str, ...]) -> None:
     """Without the rule the request would pass as well, so it is not what lets it."""
     assert kinds(*rules) == ["pii"]
+
+
+def test_an_else_that_asks_for_what_is_unknown_lets_it() -> None:
+    """Whatever comes before it: its own condition is met by nothing else."""
+    stops, passes = f"result := {DENY} if input.signals.findings[{IBAN}]", f"else := {ALLOW} if input.signals.unknown == []"
+    assert kinds(f'{stops}\n\n{passes}\n\nelse := {ALLOW} if "pii" in input.signals.unknown') == []
+    assert kinds(f"{stops}\n\n{passes}\n\nelse := {ALLOW} if input.signals.unknown") == ["pii"]
 
 
 WHOLE = "lax if input.signals.unknown == []"

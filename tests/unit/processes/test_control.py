@@ -34,7 +34,7 @@ class Book:
 
 async def started(book: Book, fault: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raises the fault that the start fails for once it is on record."""
-    workspace = SimpleNamespace(config=SimpleNamespace(telemetry=SimpleNamespace(log=None)))
+    workspace = SimpleNamespace(config=SimpleNamespace(telemetry=SimpleNamespace(log=None), nodes=None), ledger_store=None)
 
     async def begun(*_: Any) -> Any:
         return SimpleNamespace(workspace=workspace)

@@ -24,12 +24,13 @@ from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, publish
 from router.cli.main import run
+from router.durable import given
 from router.errors import AuditError
 from router.processes.evidence import open_evidence
 from router.system import SystemClock
 from router.wiring import backing_up
 from router.wiring.backing_up import State, as_tar, back_up_keys, back_up_records, in_folder
-from router.wiring.drafts import STREAMED
+from router.wiring.drafts import STREAMED, clear_broken_off
 from router.wiring.recovery import Place, recover
 from router.workspace import parse, read
 from tests.unit.audit.ledgers import SIGNER, entries, reader, verified
@@ -275,11 +276,34 @@ async def test_a_start_removes_what_a_killed_backup_left(tmp_path: Path, caplog:
 
 def test_a_stream_that_the_administrator_asks_for_keeps_no_start_out(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose folder it is in can see that it is under way, and take away what is left of it."""
-    given: list[tuple[Any, ...]] = []
+    gave: list[tuple[Any, ...]] = []
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda *told: given.append(told))
+    monkeypatch.setattr(os, "chown", lambda *told, follow_symlinks: gave.append((*told, follow_symlinks)))
     with as_tar(io.BytesIO(), state.folder):
-        assert given == [(state.folder / STREAMED, state.folder.stat().st_uid, state.folder.stat().st_gid)]
+        assert gave == [(state.folder / STREAMED, state.folder.stat().st_uid, state.folder.stat().st_gid, False)]
+
+
+async def test_a_link_in_the_place_of_a_streams_folder_leads_nowhere(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write to the state folder would be given, by the administrator's backup, whatever folder it leads to, and that emptied."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_bytes(b"somebody else's")
+    (state.folder / STREAMED).symlink_to(elsewhere)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *_, **__: pytest.fail(f"{path} was given away"))
+    with pytest.raises(AuditError, match="is a link") as error, as_tar(io.BytesIO(), state.folder):
+        pass
+    clear_broken_off(state.folder)
+    assert (error.value.code, (elsewhere / "file").read_bytes()) == ("backup_linked", b"somebody else's")
+
+
+def test_a_file_that_became_a_link_is_not_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The link itself is, which is no loss."""
+    told: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, _uid, _gid, follow_symlinks=True: told.append((path, follow_symlinks)))
+    given(tmp_path / "link")
+    assert told == [(tmp_path / "link", False)]
 
 
 def test_who_reads_a_stream_no_more_has_no_backup(state: State) -> None:

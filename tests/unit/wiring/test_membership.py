@@ -1,13 +1,26 @@
-"""What is said of nodes that differ."""
+"""What is said of nodes that differ, and of which one started and stopped."""
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from router.wiring.membership import COMPARED, skew
+import pytest
+
+from router.cli.main import run
+from router.errors import ConfigError
+from router.processes import control
+from router.processes.control import ControlProcess
+from router.wiring.membership import COMPARED, said_of_node, skew
+from router.workspace import parse, read
+from tests.unit.audit.ledgers import reader
 from tests.unit.docs.pages import page
+
+STORE = "\naudit:\n  store: {adapter: postgres, url: '${URL}', keys: '${URL}'}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +71,36 @@ def test_every_figure_that_is_compared_is_documented() -> None:
     """By the name that the metric's label has."""
     text = page("telemetry.md").split("### `lockgate.nodes.skew`")[1].split("\n### ")[0]
     assert set(COMPARED) <= set(re.findall(r"`([a-z_]+)`", text))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    assert run(["init", str(tmp_path / "bank")]) == 0
+    return tmp_path / "bank/lockgate.yaml"
+
+
+def test_a_node_whose_ledger_others_can_write_to_says_which_it_is(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has it alone says nothing of the machine that it runs on."""
+    environment = {"URL": "postgresql://me@db.example/ledger?sslmode=verify-full"}
+    monkeypatch.setenv("LOCKGATE_NODE", "node-a")
+    assert said_of_node(parse(read(config, {}), {})) == {}
+    config.write_text(config.read_text().replace("\naudit:\n", STORE))
+    assert said_of_node(parse(read(config, environment), environment)) == {"name": "node-a"}
+
+
+async def test_a_start_and_an_end_say_whose_they_are(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the end of one that failed."""
+
+    async def fails(*_: object) -> None:
+        raise ConfigError("Nobody can use this.")
+
+    monkeypatch.setattr(control, "said_of_node", lambda _: {"name": "node-a"})
+    monkeypatch.setattr(ControlProcess, "_with_evidence", fails)
+    with pytest.raises(ConfigError):
+        await ControlProcess(config, 1, lambda *_: None, lambda _: None).run()
+    with closing(reader(config.parent / "state")) as ledger:
+        leaves = [json.loads(stored.leaf) for stored in ledger.records(0, ledger.size())]
+    assert [(leaf["event"], leaf["details"]["name"], leaf["details"].get("failed")) for leaf in leaves] == [
+        ("started", "node-a", None),
+        ("stopped", "node-a", "config_invalid"),
+    ]

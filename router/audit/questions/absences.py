@@ -1,0 +1,97 @@
+"""When no Lockgate ran, or one of several nodes did not: from the records in which each says that it started and that it stopped.
+
+A node that has a name among others says it in both (`name`), and is told from them by it. Where a record has none, the ledger is one
+node's, or was written by releases that did not say it: such records are taken for those of one node, and a node's first record with a name
+follows on what is left of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from router.audit.questions.columns import nanoseconds
+from router.audit.questions.periods import Period
+from router.audit.questions.query import Query, Trail
+from router.audit.questions.where import where
+from router.errors import AuditError
+
+STARTED, STOPPED = "started", "stopped"
+CRASHED, STILL = "ended_without_stopping", "not_started_again"
+_RUNS = f"kind = 'system' and event in ('{STARTED}', '{STOPPED}')"
+_WORK = "kind in ('decision', 'outcome')"
+_NAMELESS = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """`why`: of a node that stopped, as reasons of a period."""
+
+    record: int
+    time: int
+    stopped: bool
+    why: tuple[str, ...]
+
+
+def absences(trail: Trail, query: Query, now_ns: int) -> list[Period]:
+    """Those that lie in the times that are asked about, or reach into them, oldest first; with their whole length. Where nobody has
+    started again the last goes on until now."""
+    last = dict[str, _Said]()
+    found = list(_ended(trail, query, last))
+    found += _going_on(trail, last, now_ns)
+    return sorted((one for one in found if _within(one, query)), key=lambda one: one.since_ns)
+
+
+def _ended(trail: Trail, query: Query, last: dict[str, _Said]) -> Iterator[Period]:
+    """What was `last` said by each node is there when this ends."""
+    asked = replace(query, since=None, until=None).also(where(_RUNS))
+    for row in trail.rows(asked, ("time", "event")):
+        node, said = _said(trail, row)
+        if row["event"] == STARTED:
+            before = last.get(node) or last.pop(_NAMELESS, None)
+            if before is not None:
+                yield _absence(trail, node, before, said)
+        last[node] = said
+
+
+def _said(trail: Trail, row: dict[str, Any]) -> tuple[str, _Said]:
+    """(the node's name, or none; what it said). Somebody stopped it, or it ended by itself for what made it fail."""
+    told = trail.leaf(row["record"]).get("details")
+    details = told if isinstance(told, dict) else {}
+    name, failed = details.get("name"), details.get("failed")
+    why = (STOPPED, failed) if isinstance(failed, str) else (STOPPED,)
+    said = _Said(row["record"], row["time"], row["event"] == STOPPED, why)
+    return name if isinstance(name, str) else _NAMELESS, said
+
+
+def _absence(trail: Trail, node: str, before: _Said, start: _Said) -> Period:
+    """A clock may have been set back between the two."""
+    if before.stopped:
+        since, until = sorted((before.time, start.time))
+        return Period("away", since, until, 2, 0, 0, before.record, start.record, before.why, node)
+    since = start.time if node else min(_sign_of_life(trail, start), start.time)
+    return Period("away", since, start.time, 1, 0, 0, start.record, start.record, (CRASHED,), node)
+
+
+def _sign_of_life(trail: Trail, start: _Said) -> int:
+    """Of one that crashed the last record before it starts again: it went on for some time after that at most."""
+    try:
+        return nanoseconds(trail.leaf(start.record - 1)["time"])
+    except (AuditError, LookupError, TypeError, ValueError):  # which is for a verification to report
+        return start.time
+
+
+def _going_on(trail: Trail, last: dict[str, _Said], now_ns: int) -> Iterator[Period]:
+    """Nothing where one of them runs, or crashed, which looks the same. Nodes of a release that names none look like one."""
+    if not last or not all(said.stopped for said in last.values()):
+        return
+    node, end = max(last.items(), key=lambda each: each[1].record)
+    works = trail.page(Query(where=where(_WORK)), None, 1).rows
+    if not works or works[0].index < end.record:
+        yield Period("away", end.time, max(now_ns, end.time), 1, 0, 0, end.record, end.record, (*end.why, STILL), node)
+
+
+def _within(one: Period, query: Query) -> bool:
+    begins = query.since is None or one.until_ns >= nanoseconds(query.since)
+    return begins and (query.until is None or one.since_ns < nanoseconds(query.until))

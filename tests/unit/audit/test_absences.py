@@ -1,0 +1,94 @@
+"""When nothing ran, as the records of starts and ends have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.audit.questions.absences import absences
+from router.audit.questions.periods import Period
+from router.audit.questions.query import Query
+from router.audit.records.canonical import timestamp
+from router.ports import Entry
+from tests.unit.audit.test_periods import MINUTE, asked, failed, system
+
+NOW = 100 * MINUTE
+
+
+def named(minute: float, event: str, name: str, **details: str) -> Entry:
+    return system(minute, event, name=name, **details)
+
+
+def told(found: list[Period]) -> list[tuple[float, float, str, tuple[str, ...]]]:
+    return [(one.since_ns / MINUTE, one.until_ns / MINUTE, one.node, one.reasons) for one in found]
+
+
+def found(folder: Path, *entries: Entry, query: Query | None = None) -> list[tuple[float, float, str, tuple[str, ...]]]:
+    with asked(folder, *entries) as trail:
+        return told(absences(trail, query or Query(), NOW))
+
+
+def test_the_time_between_an_end_and_a_start_is_one(tmp_path: Path) -> None:
+    """The first start of all tells of nothing."""
+    assert found(tmp_path, system(1, "started"), system(2, "stopped"), system(7, "started")) == [(2, 7, "", ("stopped",))]
+
+
+def test_a_start_that_no_end_comes_before_tells_of_a_crash(tmp_path: Path) -> None:
+    """That it went on for longer than until its last record nothing shows."""
+    crashed = [(5, 9, "", ("ended_without_stopping",))]
+    assert found(tmp_path, system(1, "started"), failed(5), system(9, "started")) == crashed
+
+
+def test_a_node_that_failed_says_what_for(tmp_path: Path) -> None:
+    """It is told from one that somebody stopped, and from one that was killed."""
+    ended = system(2, "stopped", failed="config_invalid")
+    assert found(tmp_path, system(1, "started"), ended, system(7, "started")) == [(2, 7, "", ("stopped", "config_invalid"))]
+
+
+def test_a_start_of_one_node_is_no_crash_of_another(tmp_path: Path) -> None:
+    """Each has its own ends and starts, and they may be away at the same time."""
+    records = (
+        *(named(1, "started", "a"), named(2, "started", "b"), named(3, "stopped", "a"), named(4, "stopped", "b")),
+        *(named(5, "started", "a"), named(6, "started", "b"), named(8, "started", "a")),
+    )
+    assert found(tmp_path, *records) == [(3, 5, "a", ("stopped",)), (4, 6, "b", ("stopped",)), (8, 8, "a", ("ended_without_stopping",))]
+
+
+def test_the_first_start_with_a_name_follows_on_what_had_none(tmp_path: Path) -> None:
+    """A node of an earlier release ended, and starts as one of this. The second node's first start follows on nothing."""
+    records = (system(1, "started"), system(2, "stopped"), named(5, "started", "a"), named(6, "started", "b"))
+    assert found(tmp_path, *records) == [(2, 5, "a", ("stopped",))]
+
+
+def test_what_nobody_started_again_is_away_until_now(tmp_path: Path) -> None:
+    """It was told only once there was a start."""
+    assert found(tmp_path, system(1, "started"), system(2, "stopped")) == [(2, 100, "", ("stopped", "not_started_again"))]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (named(1, "started", "a"), named(2, "started", "b"), named(3, "stopped", "a")),
+        (system(1, "started"), system(2, "stopped"), failed(3)),
+    ],
+    ids=["another node runs", "something is decided"],
+)
+def test_while_another_one_goes_on_nobody_is_away(tmp_path: Path, records: tuple[Entry, ...]) -> None:
+    """Nodes that come in another's place have names of their own, and the other one never starts again."""
+    assert found(tmp_path, *records) == []
+
+
+@pytest.mark.parametrize(("since", "until", "count"), [(None, 2, 0), (None, 3, 1), (3, None, 1), (3, 4, 1), (7, None, 1), (8, None, 0)])
+def test_one_that_reaches_into_the_time_that_is_asked_about_is_told(
+    tmp_path: Path, since: int | None, until: int | None, count: int
+) -> None:
+    """With its whole length: its end or its start may lie outside."""
+    times = {name: None if at is None else timestamp(at * MINUTE) for name, at in (("since", since), ("until", until))}
+    records = (system(1, "started"), system(2, "stopped"), system(7, "started"))
+    assert found(tmp_path, *records, query=Query(**times)) == [(2, 7, "", ("stopped",))] * count
+
+
+def test_a_clock_that_was_set_back_makes_no_time_that_ends_before_it_begins(tmp_path: Path) -> None:
+    records = (system(1, "started"), system(9, "stopped"), system(7, "started"), failed(8), system(6, "started"))
+    assert [one[:2] for one in found(tmp_path, *records)] == [(6, 6), (7, 9)]
