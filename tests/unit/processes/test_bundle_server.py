@@ -68,6 +68,13 @@ async def test_what_was_kept_and_will_do_is_begun_with(tmp_path: Path) -> None:
     assert begun.plan is not None
 
 
+async def test_a_first_bundle_is_said_to_have_been_given(tmp_path: Path) -> None:
+    """So that it is held against what other nodes know."""
+    with serving(Shelf(bundle(2))) as shelf:
+        begun = await begin_with(workspace(tmp_path, shelf.url), {})
+    assert (begun.given, begun.workspace.bundle and begun.workspace.bundle.revision) == (True, "r2")
+
+
 async def test_a_first_bundle_that_will_not_do_is_not_asked_for_again(tmp_path: Path) -> None:
     """The server has just given it, and has no other."""
     with serving(Shelf(bundle(1, by=signing(pair()[0])))) as shelf, pytest.raises(BundleError, match="was made by somebody else"):
