@@ -184,10 +184,12 @@ class _Following:
         try:
             await self._taking.reload(given.content)
             self._taken = True
-        except LockgateError:  # said in the log, on record, and in `last_reload_problem`
+        except BundleError:  # said in the log, on record, and in `last_reload_problem`
             self._taken = False
+        except LockgateError:  # said there, too; nothing is wrong with the bundle, and the server would not give the same one again
+            self._taken, self._etag = False, None
         except Exception:  # asking must go on
-            self._taken = False
+            self._taken, self._etag = False, None
             log.exception("a bundle was not taken up in a way that nobody foresaw; the last good policies serve on")
 
 
