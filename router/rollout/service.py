@@ -115,6 +115,9 @@ class RolloutService:
             except LockgateError as error:
                 await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
                 raise RefusedError(f"The candidate cannot be used: {error}", "candidate_refused", 422) from error
+            except Exception:  # a disk that is full, say: workers may have it, and no round would watch it
+                await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
+                raise
             await self._refuse_superseded(rollout)  # a changed workspace may have been taken up just before
             self._begin(rollout)
             return rollout

@@ -11,7 +11,7 @@ from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.rollout.stage import NOBODY
 from router.rollout.state import AFTER as AFTERWARDS
-from router.rollout.state import Event, State
+from router.rollout.state import Event, Rollout, State
 from tests.faults.rollout_desk import (
     ADA,
     AFTER,
@@ -278,6 +278,26 @@ async def test_who_acts_for_who_goes_back_is_on_record(tmp_path: Path) -> None:
         details = next(each["details"] for each in leaves(tmp_path) if each["event"] == "policy_rolled_back")
         assert len(details["acting"]) == 1
         assert details["acting"] != [details["by"]]
+
+
+async def test_a_candidate_that_could_not_begin_for_a_reason_that_nobody_foresaw_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers may have it, and no guard would watch it: it would be approved, and neither running nor over, until a restart."""
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.proposed()
+        begin = desk.workers.begin
+
+        async def begun(found: Rollout) -> None:
+            await begin(found)
+            raise OSError("no more files")
+
+        monkeypatch.setattr(desk.workers, "begin", begun)
+        with pytest.raises(OSError, match="no more files"):
+            await desk.service.approve(rollout.id, PAT, rollout.digest, "yes")
+        assert desk.service.found(rollout.id).state is State.ROLLED_BACK
+        assert (desk.workers.candidate, desk.workers.stage) == (None, NOBODY)
+        assert leaves(tmp_path)[-1]["details"]["reason"] == "candidate_refused"
 
 
 async def test_policies_that_changed_while_it_began_end_it(tmp_path: Path) -> None:
