@@ -24,6 +24,7 @@ def row_of(session: Session) -> tuple[Any, ...]:
     subject = session.subject
     owner: dict[str, Any] = {"type": subject.type, "roles": subject.roles, "groups": subject.groups, "tenant": subject.tenant}
     owner |= {"network": session.network, "browser": session.browser}
+    owner |= {"claims": dict(subject.claims)} if subject.claims else {}
     times = (session.created_ns, session.used_ns, session.expires_ns, session.checked_ns, session.authenticated_ns)
     return (
         session.digest,
@@ -40,7 +41,8 @@ def session_from(row: tuple[Any, ...]) -> Session:
     """Raises ValueError, KeyError."""
     digest, subject_id, owner, created, used, expires, checked, authenticated, issuer, issuer_session, methods = row
     told = json.loads(owner)
-    subject = Subject(subject_id, told["type"], tuple(told["roles"]), tuple(told["groups"]), told["tenant"], {}, authenticated_by="session")
+    owned = (told["type"], tuple(told["roles"]), tuple(told["groups"]), told["tenant"], told.get("claims", {}))
+    subject = Subject(subject_id, *owned, authenticated_by="session")
     times = (created, used, expires, checked, authenticated)
     seen = (told.get("network", ""), told.get("browser", ""))  # sessions of an earlier version have neither
     return Session(bytes(digest), subject, *times, issuer, issuer_session, tuple(json.loads(methods)), *seen)

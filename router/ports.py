@@ -880,10 +880,10 @@ class ApiKeys(Protocol):
 @dataclass(frozen=True, slots=True)
 class Session:
     """A person who signed in with a browser. `digest` is the SHA-256 of what the browser holds, which is stored nowhere. `subject.claims`
-    are empty. `checked_ns`: when their provider last confirmed who they are and what they may do; `authenticated_ns`: when they last proved
-    it to the provider. `issuer` and `issuer_session` (`sid`) name them to the provider, both empty for who came with a link of this
-    machine's; `methods` is how they proved it (RFC 8176). `network` and `browser` tell them their sessions apart: where from and by
-    what, no more exactly than that takes."""
+    say who acts for them (`act`), and nothing else. `checked_ns`: when their provider last confirmed who they are and what they may do;
+    `authenticated_ns`: when they last proved it to the provider. `issuer` and `issuer_session` (`sid`) name them to the provider, both
+    empty for who came with a link of this machine's; `methods` is how they proved it (RFC 8176). `network` and `browser` tell them their
+    sessions apart: where from and by what, no more exactly than that takes."""
 
     digest: bytes
     subject: Subject

@@ -53,17 +53,19 @@ class Explained:
     not_held: tuple[Definition, ...]
 
 
-def without(policies: Mapping[str, str], definitions: Collection[Definition]) -> dict[str, str]:
-    """The same policies on the same lines, in which none of these definitions is ever true; but those of a file for which that cannot be
-    written."""
-    files = {each.file for each in definitions}
+def without(policies: Mapping[str, str], definitions: Mapping[Definition, str | None] | Collection[Definition]) -> dict[str, str]:
+    """The same policies on the same lines, in which none of these definitions is ever true, or each has the value that is written for it;
+    but those of a file for which that cannot be written."""
+    instead = definitions if isinstance(definitions, Mapping) else dict.fromkeys(definitions)
+    files = {each.file for each in instead}
     texts = dict(policies)
     for tree in trees({name: text for name, text in policies.items() if name in files}):
         file, text = tree["source"]["file"], tree["source"]["contents"].encode()
-        added = [piece for definition, body in _definitions(tree, text) if definition in definitions for piece in body.never()]
-        changed = _with(text, added)
-        if _compiles(file, changed):
-            texts[file] = changed
+        bodies = [(body, instead[definition]) for definition, body in _definitions(tree, text) if definition in instead]
+        for changed in (_otherwise(text, bodies), _with(text, [piece for body, _ in bodies for piece in body.never()])):
+            if _compiles(file, changed):
+                texts[file] = changed
+                break
     return texts
 
 
@@ -130,7 +132,8 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """From `start` to `end` in bytes; `braced` says whether braces are around it, `absent` that it is to be written."""
+    """From `start` to `end` in bytes; `braced` says whether braces are around it, `absent` that it is to be written. `assigned` is where
+    `value` begins; 0 where it is no value that a body has."""
 
     line: int
     start: int
@@ -139,6 +142,7 @@ class _Body:
     absent: bool
     value: bytes | None
     variables: tuple[str, ...]
+    assigned: int = 0
 
     def marks(self, number: int, told: bool) -> Iterator[tuple[int, bytes]]:
         """What is to be added, by place."""
@@ -178,6 +182,19 @@ def _compiles(file: str, text: str) -> bool:
     return True
 
 
+def _otherwise(text: bytes, bodies: Sequence[tuple[_Body, str | None]]) -> str:
+    """With these values in place of the bodies' own, on as many lines; a body without one is never true."""
+    added = [(place, 0, piece) for body, value in bodies if value is None or not body.assigned for place, piece in body.never()]
+    values = {
+        (body.assigned, len(body.value)): b"\n" * body.value.count(b"\n") + b" " + value.encode()
+        for body, value in bodies
+        if value is not None and body.assigned and body.value is not None
+    }
+    for place, length, piece in sorted([*added, *((*at, piece) for at, piece in values.items())], reverse=True):
+        text = text[:place] + piece + text[place + length :]
+    return text.decode()
+
+
 def _definitions(tree: Node, text: bytes) -> Iterator[tuple[Definition, _Body]]:
     module = read_module(tree)
     for rule, node in zip(module.rules, tree["ast"]["rules"], strict=True):
@@ -198,19 +215,20 @@ def _bodies(rule: Node, text: bytes) -> Iterator[_Body]:
     if spec is None:
         return
     (_, head), *_ = spec["head"].items()
-    own = _element(head, text) if head.get("key") else _assigned(head.get("assign"), text)
+    own, at = (_element(head, text), 0) if head.get("key") else _assigned(head.get("assign"), text)
+    at = 0 if "RefBrack" in head.get("refr", {}) else at  # a key may stand there, and the value is one of several
     if not spec["bodies"]:
-        yield _Body(spec["span"]["line"], 0, _end(spec["span"], text), False, True, own, ())
+        yield _Body(spec["span"]["line"], 0, _end(spec["span"], text), False, True, own, (), at)
     for place, body in enumerate(spec["bodies"]):
         query, statements = body["query"]["span"], body["query"]["stmts"]
-        value = _assigned(body["assign"], text) if body["is_else"] else own
+        value, place_of = _assigned(body["assign"], text) if body["is_else"] else (own, at)
         line = body["span"]["line"] if place else spec["span"]["line"]
         if not statements:
-            yield _Body(line, 0, _end(body["span"], text), False, True, value, ())
+            yield _Body(line, 0, _end(body["span"], text), False, True, value, (), place_of)
             continue
         braced = statements[0]["span"]["start"] > query["start"] and text[query["start"] : query["start"] + 1] == b"{"
         start, end = (query["start"], query["end"]) if braced else (_start(query, text), _end(query, text))
-        yield _Body(line, start, end, braced, False, value, tuple(_variables(statements)))
+        yield _Body(line, start, end, braced, False, value, tuple(_variables(statements)), place_of)
 
 
 def _start(span: Node, text: bytes) -> int:
@@ -230,11 +248,13 @@ def _end(span: Node, text: bytes) -> int:
     return end
 
 
-def _assigned(assign: Node | None, text: bytes) -> bytes | None:
-    """What is written behind `:=` or `=`. The span of an object does not say where it begins, that of an assignment does."""
+def _assigned(assign: Node | None, text: bytes) -> tuple[bytes | None, int]:
+    """What is written behind `:=` or `=`, and where. The span of an object does not say where it begins, that of an assignment does."""
     if assign is None:
-        return None
-    return text[assign["span"]["start"] : _end(assign["span"], text)].lstrip(b":=")
+        return None, 0
+    end = _end(assign["span"], text)
+    value = text[assign["span"]["start"] : end].lstrip(b":=")
+    return value, end - len(value)
 
 
 def _element(head: Node, text: bytes) -> bytes:

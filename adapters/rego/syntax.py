@@ -29,7 +29,7 @@ class Reference:
 @dataclass(frozen=True, slots=True)
 class Call:
     """`text` is the first argument where that is a literal string; `given` the arguments that are references; `keys` the second argument
-    where that is an array of literal strings."""
+    where that is an array of literal strings, `key` where it is one of them alone."""
 
     name: Path
     arguments: int
@@ -37,6 +37,7 @@ class Call:
     text: str | None = None
     given: tuple[Reference | None, ...] = ()
     keys: Path | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +244,9 @@ def _call(value: Node) -> Call:
     first = value["params"][0] if value["params"] else {}
     literal = first.get("String") or first.get("RawString") or {}
     given = tuple(reference(each) if next(iter(each)) in REFERENCES else None for each in value["params"])
-    keys = _literals(value["params"][1]) if len(value["params"]) > 1 else None
-    return Call(reference(value["fcn"]).path, len(given), value["span"]["line"], literal.get("value"), given, keys)
+    second = value["params"][1] if len(value["params"]) > 1 else {"Array": {"items": [{}]}}
+    key = (second.get("String") or second.get("RawString") or {}).get("value")
+    return Call(reference(value["fcn"]).path, len(given), value["span"]["line"], literal.get("value"), given, _literals(second), key)
 
 
 def _literals(node: Node) -> Path | None:

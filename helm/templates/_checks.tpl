@@ -44,10 +44,12 @@
   {{- include "lockgate.folders" (dict "value" "workspace.configMap.items" "paths" (keys $paths | sortAlpha)) -}}
 {{- else if eq $v.workspace.source "values" }}
   {{- include "lockgate.folders" (dict "value" "workspace.files" "paths" (keys $v.workspace.files | sortAlpha)) -}}
-  {{- $folder := default "policies" (dig "policy" "path" "" $v.config) | trimPrefix "./" | trimSuffix "/" -}}
-  {{- $elsewhere := or $v.opa.enabled (dig "policy" "bundle" "" $v.config) (eq (dig "policy" "engine" "adapter" "" $v.config) "opa") -}}
+  {{- $policy := default dict $v.config.policy -}}
+  {{- $folder := clean (default "policies" $policy.path) -}}
+  {{- /* Policies of the image, or of a volume, the values do not say. */}}
+  {{- $elsewhere := or $v.opa.enabled $policy.bundle (eq (toString (get (default dict $policy.engine) "adapter")) "opa") (isAbs $folder) (hasPrefix ".." $folder) (contains "$" $folder) -}}
   {{- $policies := false -}}
-  {{- range $path, $_ := $v.workspace.files }}{{ if and (hasPrefix (printf "%s/" $folder) $path) (hasSuffix ".rego" $path) }}{{ $policies = true }}{{ end }}{{ end -}}
+  {{- range $path, $_ := $v.workspace.files }}{{ if and (or (eq $folder ".") (hasPrefix (printf "%s/" $folder) $path)) (hasSuffix ".rego" $path) }}{{ $policies = true }}{{ end }}{{ end -}}
   {{- if not (or $elsewhere $policies) }}{{ fail (printf "workspace.source values needs policies in workspace.files, below %s; without one nothing is allowed." $folder) }}{{ end -}}
 {{- end -}}
 {{- if and (eq $v.workspace.source "configMap") (not $v.workspace.configMap.name) }}{{ fail "workspace.source configMap needs workspace.configMap.name." }}{{ end -}}
@@ -124,6 +126,8 @@
   {{- if and (contains "/run/opa/secrets/" (toJson $v.opa.config)) (not $v.opa.secrets.name) }}{{ fail "opa.config names a file in /run/opa/secrets: set opa.secrets.name." }}{{ end -}}
   {{- if and $v.networkPolicy.enabled $v.opa.config.services (not $v.networkPolicy.egress) }}{{ fail "The network policy lets OPA reach none of opa.config.services, so that no node starts: name them in networkPolicy.egress." }}{{ end -}}
 {{- end -}}
+{{- $bundles := toString (get (default dict (default dict $v.config.policy).bundle) "from") -}}
+{{- if and $v.networkPolicy.enabled (not $v.networkPolicy.egress) (contains "://" $bundles) (not (regexMatch "://(127[.]|localhost[:/]|\\[::1\\])" $bundles)) }}{{ fail "The network policy lets nobody reach the server of config.policy.bundle, so that no node starts: name it in networkPolicy.egress." }}{{ end -}}
 {{- if and (eq $v.secrets.source "vault") $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}{{ fail "The network policy lets nobody reach Vault, so that no node starts: name it in networkPolicy.egress." }}{{ end -}}
 {{- include "lockgate.secretFiles" . -}}
 {{- end }}

@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
+from adapters.rego.embedded import compile_all
 from router.audit.questions.saved import FILE, saved_queries
 from router.bundle.versions import OVERRIDE
 from router.catalog import Catalog
 from router.cli.common import config_option, console, json_option, print_json
 from router.errors import ConfigError
-from router.faults import Document, Loc
+from router.faults import Document, Fault, Loc
 from router.policy.evaluating import Policies
-from router.policy.folder import find
+from router.policy.folder import PolicyFolder, find
 from router.policy.hidden import hidden
 from router.policy.misnamed import misnamed
 from router.policy.unasked import unasked
@@ -34,6 +35,7 @@ from router.workspace_secrets import parse_with_secrets
 from router.yaml_source import read_yaml
 
 FAULTY = 1
+DATA_OF_BUNDLE = "data.json"
 
 
 @click.command()
@@ -91,17 +93,27 @@ def checked(snapshot: Snapshot) -> Workspace:
 
 
 def doubtful(workspace: Workspace, config: Path) -> list[str]:
-    """Of the workspace's own folder; a bundle was held against this where it was signed."""
-    if workspace.bundle is not None:
-        return []
+    """Of the workspace's own folder. A bundle was held against itself where it was signed, but not against this catalog, nor against what
+    is shown here."""
     try:
-        folder = find(None, config)
-        policies = Policies(folder)
-        faults = [*unseen_faults(folder, policies), *unasked(policies.modules), *unread(folder, policies.modules)]
-        faults += [*hidden(folder, policies.modules, workspace.visible_headers), *misnamed(folder, names(workspace.catalog))]
+        if workspace.bundle is not None:
+            folder = PolicyFolder(workspace.root, workspace.policies, {}, workspace.policy_data, _settings_file(workspace))
+            modules, faults = compile_all(folder.policies, {})[0], list[Fault]()
+        else:
+            folder = find(None, config)
+            policies = Policies(folder)
+            modules = policies.modules
+            faults = [*unseen_faults(folder, policies), *unasked(modules), *unread(folder, modules)]
+        faults += [*hidden(folder, modules, workspace.visible_headers), *misnamed(folder, names(workspace.catalog))]
         return [str(each) for each in faults]
     except ConfigError:  # there is no folder, or what is wrong with it was told as its faults
         return []
+
+
+def _settings_file(workspace: Workspace) -> str:
+    """Where the settings of a bundle's policies are: outside of it, where the configuration says so."""
+    data = workspace.config.policy.data
+    return DATA_OF_BUNDLE if not data else data if isinstance(data, str) else data[0]
 
 
 def names(catalog: Catalog) -> dict[str, Collection[str]]:

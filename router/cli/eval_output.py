@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from router.cli.common import console
 from router.errors import ConfigError
 
 FIGURES = {
@@ -43,7 +43,7 @@ def show(figures: dict[str, Any]) -> None:
     apart = ", " if without is None else "\n"
     row("tiers", _shares(figures, apart), "share of the texts that each answered", _shares(without, apart) if without is not None else "")
     row("training", f"{figures['train_seconds']:.1f} s", f"{figures['train_rows']:,} texts, {figures['intents']} intents")
-    Console().print(table)
+    console().print(table)
     if "llm" in figures:
         _show_llm(figures["llm"])
     if figures["operating_point"]["confidence"] is None:

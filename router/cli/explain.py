@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from router.cli.common import config_option
+from router.cli.common import console as screen
 from router.decision import ANONYMOUS, Decision, Request, Subject
 from router.decision_json import decision_document, earlier_tiers
 from router.earlier_tiers import why_not
@@ -54,7 +55,7 @@ def explain(
     if as_json:
         click.echo(json.dumps(_document(decision)))
     else:
-        show(Console(), decision)
+        show(screen(), decision)
 
 
 def _subject(workspace: Workspace, name: str | None, roles: tuple[str, ...], tenant: str | None) -> Subject:

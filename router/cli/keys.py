@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from adapters.sqlite.api_keys import SqliteApiKeys
-from router.cli.common import config_option
+from router.cli.common import config_option, console
 from router.control.key_orders import key_order
 from router.control.key_views import shown
 from router.control.permissions import ROLES, SCOPES
@@ -100,7 +99,7 @@ def list_keys(state: Path | None, config: Path, as_json: bool) -> None:
     table = Table("id", "name", "subject", "roles", "scopes", "created", "state", box=None)
     for row in rows:
         table.add_row(*_cells(row, clock.now_ns()))
-    Console(soft_wrap=True).print(table)
+    console().print(table)
 
 
 @keys.command()

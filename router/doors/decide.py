@@ -11,6 +11,7 @@ from functools import partial
 
 import orjson
 
+from router.acting import acting_claims, actors, named
 from router.decision import NO_BODY, BodyView, Decision, Outcome, Result, Subject
 from router.decision import Request as Asked
 from router.decision_json import decision_document
@@ -114,7 +115,7 @@ class DecideDoor:
         received_ns = self._clock.now_ns()
         authenticator = runtime.decide_authenticator if wanted.subject is None else runtime.delegate_authenticator
         caller = await self._identify(runtime, authenticator, headers, client, certificate)
-        subject = _on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
+        subject = on_behalf(wanted.subject, caller) if wanted.subject is not None else caller
         key = key_of(headers) if runtime.options.decide_keeping is not None else None
 
         async def deciding() -> Decision:
@@ -174,9 +175,10 @@ def _patience(runtime: Runtime, decision: Decision) -> float:
     return found
 
 
-def _on_behalf(wanted: SubjectIn, caller: Subject) -> Subject:
-    """Who asked stays visible in the claims of the one asked for."""
-    claims = {**wanted.claims, "act": {"sub": caller.id}}  # RFC 8693 §4.1
+def on_behalf(wanted: SubjectIn, caller: Subject) -> Subject:
+    """Who asked stays visible in the claims of the one asked for, with whoever acts for them, and who acted for that one already."""
+    acting = dict.fromkeys((caller.id, *actors(caller), *named(wanted.claims, wanted.id)))
+    claims = {**wanted.claims, **acting_claims(acting)}
     return Subject(wanted.id, wanted.type, tuple(wanted.roles), tuple(wanted.groups), wanted.tenant, claims, "delegated")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from router.acting import MOST_ACTORS
 from router.decision import Subject
 from router.errors import IdentityError
 
@@ -25,7 +26,8 @@ class ClaimNames:
 
 
 def subject(claims: Mapping[str, Any], names: ClaimNames, prefix: str = "") -> Subject:
-    """Raises IdentityError `claims_invalid` for a claim of the wrong shape: a role that cannot be read is not the same as no role."""
+    """Who acts for the subject (`act`) is named as subjects are, or the two would seem to be other people. Raises IdentityError
+    `claims_invalid` for a claim of the wrong shape: a role that cannot be read is not the same as no role."""
     found_id = _text(claims, names.id)
     if not found_id:
         raise _invalid(names.id, "is missing")
@@ -35,7 +37,7 @@ def subject(claims: Mapping[str, Any], names: ClaimNames, prefix: str = "") -> S
         roles=_texts(claims, names.roles),
         groups=_texts(claims, names.groups),
         tenant=_text(claims, names.tenant) or None,
-        claims=dict(claims),
+        claims={**claims, **_acting(claims, names.id, prefix)},
         authenticated_by="jwt",
     )
 
@@ -50,6 +52,17 @@ def lookup(claims: Mapping[str, Any], path: str) -> Any:
             return None
         value = value.get(part)
     return value
+
+
+def _acting(claims: Mapping[str, Any], path: str, prefix: str, most: int = MOST_ACTORS) -> dict[str, Any]:
+    """`act` as the token has it, but for the ids."""
+    acting = claims.get("act")
+    if acting is None:
+        return {}
+    name = (_text(acting, path) or _text(acting, "sub")) if isinstance(acting, Mapping) else ""
+    if not name or not most:
+        raise _invalid("act", f"must say who acts, and for whom, in at most {MOST_ACTORS} steps")
+    return {"act": {**acting, "sub": prefix + name, **_acting(acting, path, prefix, most - 1)}}
 
 
 def _text(claims: Mapping[str, Any], path: str) -> str:

@@ -16,6 +16,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
 
+from router.acting import acting_claims, actors
 from router.decision import Subject
 from router.errors import IdentityError
 from router.identity.break_glass import is_break_glass
@@ -63,7 +64,7 @@ class SessionService:
         """The session, what the browser is to hold, and the sessions of the same person that ended because there were too many. `instead`
         is what the browser held before: signing in, or in again with other rights, never goes on under the same bits."""
         secret, now = secrets.token_urlsafe(32), self._clock.now_ns()
-        subject = replace(who.subject, claims={}, authenticated_by="session")
+        subject = replace(who.subject, claims=acting_claims(actors(who.subject)), authenticated_by="session")
         authenticated = now if who.authenticated_ns is None else who.authenticated_ns
         until = now + int(self.limits.absolute * SECOND)
         if at_most_until_ns is not None:

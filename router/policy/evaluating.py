@@ -24,6 +24,7 @@ ASKABLE = (*ENTRIES, "review")
 DEADLINE_S = 10.0  # an author waits; the gateway has its own
 DEPTH = 6
 MOST_KEPT = 32  # that lack some definitions
+Left = tuple[Definition, str | None]  # a definition that is left out; with a text it says that in place of what it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Policies:
     def __init__(self, folder: PolicyFolder) -> None:
         self._folder = folder
         self._engine = load(folder.policies, folder.data, deadline_s=DEADLINE_S)
-        self._lacking: dict[frozenset[Definition], Policies] = {}
+        self._lacking: dict[frozenset[Left], Policies] = {}
         self.modules, _ = compile_all(folder.policies, {})
         self._explainer = Explainer(folder.policies, folder.data)
         self._named: dict[tuple[str, Path, int], set[Path]] = {}
@@ -72,12 +73,12 @@ class Policies:
 
         return asyncio.run(judged())
 
-    def lacking(self, definitions: frozenset[Definition]) -> Policies:
-        """The policies in which none of these definitions is ever true."""
-        found = self._lacking.get(definitions) if definitions else self
+    def lacking(self, left: frozenset[Left]) -> Policies:
+        """The policies in which none of these definitions is ever true, or each has the value that is written for it."""
+        found = self._lacking.get(left) if left else self
         if found is None:
-            found = self._lacking[definitions] = copy(self)
-            texts = without(self._folder.policies, definitions)
+            found = self._lacking[left] = copy(self)
+            texts = without(self._folder.policies, dict(left))
             found._engine = EmbeddedRego(texts, self._folder.data, self._engine.plan, DEADLINE_S, remember=False)
             found._explainer = Explainer(texts, self._folder.data)
             if len(self._lacking) > MOST_KEPT:

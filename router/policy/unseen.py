@@ -18,7 +18,7 @@ from adapters.rego.instrument import Definition
 from adapters.rego.reads import may_read, places
 from router.decision import Effect, Verdict
 from router.faults import Fault
-from router.policy.evaluating import Policies
+from router.policy.evaluating import Left, Policies
 from router.policy.folder import PolicyFolder
 from router.policy.inputs import Document, generated, put, words_of
 from router.policy.robust import goes, rules_of
@@ -41,6 +41,8 @@ END = re.compile(r"\.?[a-z0-9_]{1,40}")
 LITERAL = re.compile(r'"([\w.-]{1,100})"|`([\w.-]{1,100})`')
 
 
+OTHER_WORDS = "lockgate.left_out"
+Said = Mapping[Definition, Sequence[Any]]  # what held, with its values
 How = tuple[Effect, str | None, frozenset[tuple[str, str]]]  # with the duties that protect what is sent, each with its params
 
 
@@ -81,18 +83,19 @@ def _first(policies: Policies, alike: Sequence[_Passing], unknown: Sequence[str]
     for each in islice(_stopped(policies, free, kind, literals), MOST_EXPLAINED):
         held, come_to = rules_of(policies, each.document)
         blind = put(each.document, UNKNOWN, list(unknown))
-        if not _let(policies, each.document, blind, held, _how(each.verdict)):
+        if not _let(policies, each.document, blind, _said(policies, each.document), _how(each.verdict)):
             return _fault(_place(policies, kind, come_to, held), kind, each.verdict)
     return None
 
 
-def _let(policies: Policies, known: Document, blind: Document, held: frozenset[Definition], how: How) -> bool:
+def _let(policies: Policies, known: Document, blind: Document, before: Said, how: How) -> bool:
     """Whether it passes so because of rules that did not hold while all was known: without them it is kept from it. Of several of which
     each is enough the others are come to only without the first."""
-    ahead, tried = [frozenset[Definition]()], 0
+    ahead, tried = [frozenset[Left]()], 0
     for lacking in ahead:
-        new = [each for each in rules_of(policies.lacking(lacking), blind)[0] - held if not _is_left_over(policies, known, each)]
-        for each in _apart(new):
+        now = _said(policies.lacking(lacking), blind)
+        new = [each for each in now if each not in before and not _is_left_over(policies, known, each)]
+        for each in _apart(new, now, before):
             more = lacking | each
             if more in ahead:
                 continue
@@ -102,7 +105,7 @@ def _let(policies: Policies, known: Document, blind: Document, held: frozenset[D
             (verdict,) = policies.lacking(more).verdicts([blind])
             if _kept(how, _how(verdict)):
                 return True
-            if len({every.rule for every in more}) < TOGETHER:
+            if len({definition.rule for definition, _ in more}) < TOGETHER:
                 ahead.append(more)
     return False
 
@@ -112,7 +115,7 @@ def _is_left_over(policies: Policies, known: Document, each: Definition) -> bool
     condition, or one that is met while all is known as well: only something else comes before it then."""
     if each.always:
         return True
-    before = frozenset[Definition]()
+    before = frozenset[Left]()
     while each.body:
         held = rules_of(policies.lacking(before), known)[0]
         if each in held:
@@ -120,18 +123,48 @@ def _is_left_over(policies: Policies, known: Document, each: Definition) -> bool
         earlier = {other for other in held if (other.rule, other.file) == (each.rule, each.file) and other.body < each.body}
         if not earlier:
             return False
-        before |= earlier
+        before |= {(other, None) for other in earlier}
     return False
 
 
-def _apart(new: Iterable[Definition]) -> Iterator[frozenset[Definition]]:
+def _apart(new: Iterable[Definition], now: Said, before: Said) -> Iterator[frozenset[Left]]:
     """What holds only now: each by itself, and each rule with all of its bodies."""
-    found = sorted(new, key=lambda each: (each.file, each.line, each.rule))
+    found = [(each, _in_place(each, now, before)) for each in sorted(new, key=lambda each: (each.file, each.line, each.rule))]
     yield from (frozenset((each,)) for each in found)
-    for rule in dict.fromkeys(each.rule for each in found):
-        bodies = frozenset(each for each in found if each.rule == rule)
+    for rule in dict.fromkeys(each.rule for each, _ in found):
+        bodies = frozenset(each for each in found if each[0].rule == rule)
         if len(bodies) > 1:
             yield bodies
+
+
+def _said(policies: Policies, document: Document) -> Said:
+    found: dict[Definition, list[Any]] = {}
+    for each in (held for explained in policies.explain(document) for held in explained.held):
+        found.setdefault(each.definition, []).append(each.value)
+    return found
+
+
+def _in_place(body: Definition, now: Said, before: Said) -> str | None:
+    """What is said in its place where its rule said something before, too: without it there would be nothing, which keeps a request from
+    passing whether it lets it or only notes. None where it is just left out: it says what another body said, or no words."""
+    others = [value for each, values in before.items() if each.rule == body.rule for value in values]
+    values = now[body]
+    if not others or any(value in others for value in values):
+        return None
+    words = _other_words(values[0])
+    return None if words is None else json.dumps(words)
+
+
+def _other_words(value: Any) -> Any:
+    """As a code or a message has them, and nobody asks for; None for what has no words, or decides by itself."""
+    if isinstance(value, str):
+        return OTHER_WORDS
+    if isinstance(value, list):
+        words = [_other_words(each) for each in value]
+        return words if words and None not in words else None
+    if isinstance(value, dict) and "code" in value and "effect" not in value:
+        return {**value, "code": OTHER_WORDS}
+    return None
 
 
 def _how(verdict: Verdict) -> How:

@@ -48,8 +48,8 @@ class Confirming(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What a start begins with. `given`: the policies' server has just given its bundle, though one was kept. `plan` is that of the
-    policies, where it was made already."""
+    """What a start begins with. `given`: the policies' server has just given its bundle. `plan` is that of the policies, where it was made
+    already."""
 
     snapshot: Snapshot
     workspace: Workspace
@@ -63,7 +63,8 @@ async def begin_with(path: Path, environment: Mapping[str, str]) -> Beginning:
     ConfigError."""
     snapshot = read(path, environment)
     if DOWNLOADED not in snapshot.files:
-        return await _checked(await _with_given(snapshot, path, environment), environment)
+        snapshot = await _with_given(snapshot, path, environment)
+        return await _checked(snapshot, environment, given=DOWNLOADED in snapshot.files)
     if OVERRIDE in snapshot.files:
         return await _checked(snapshot, environment)
     try:
@@ -183,10 +184,12 @@ class _Following:
         try:
             await self._taking.reload(given.content)
             self._taken = True
-        except LockgateError:  # said in the log, on record, and in `last_reload_problem`
+        except BundleError:  # said in the log, on record, and in `last_reload_problem`
             self._taken = False
+        except LockgateError:  # said there, too; nothing is wrong with the bundle, and the server would not give the same one again
+            self._taken, self._etag = False, None
         except Exception:  # asking must go on
-            self._taken = False
+            self._taken, self._etag = False, None
             log.exception("a bundle was not taken up in a way that nobody foresaw; the last good policies serve on")
 
 

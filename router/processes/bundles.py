@@ -61,7 +61,7 @@ class Bundles:
             return
         if before is None or (before.digest, before.sequence, before.revision) != (bundle.digest, bundle.sequence, bundle.revision):
             await asyncio.to_thread(_remember, workspace, bundle, kept if fresh else None, snapshot.files.get(DOWNLOADED))
-            await self._evidence.system("policy_activated", {**bundle.described(), "config_digest": workspace.digests.config})
+            await self._evidence.afterwards("policy_activated", {**bundle.described(), "config_digest": workspace.digests.config})
             log.info("policies %s (sequence %s, %s) are in force", bundle.revision, bundle.sequence, bundle.digest[:12])
 
     async def refused(self, error: BundleError, snapshot: Snapshot | None) -> None:

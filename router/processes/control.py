@@ -160,6 +160,8 @@ class ControlProcess:
         sockets = {name: bound(address.host, address.port) for name, address in config.doors.items()}
         for_envoy = _for_envoy(config.envoy, workers)
         membership = self._membership = await _among_others(workspace)
+        if membership is not None and begun.given and workspace.override is None:
+            await membership.refuse_older(workspace.bundle)
         learning = await open_learning(workspace, evidence, self._clock, UuidV7())
         try:
             reviews = await open_reviews(workspace, evidence, self._clock, None if membership is None else membership.members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lockgate.audit")
 REFUSALS_EVERY_S = 5.0
+MOST_OWED = 1000
 
 
 @dataclass(slots=True)
@@ -48,6 +50,9 @@ class Evidence:
     verifier: str = ""
     _unrecorded_ns: int | None = None
     _late: bool = False
+    _owed: deque[Entry] = field(default_factory=deque)  # of what has happened already
+    _said: int = 0
+    _paying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def outbox(self) -> Outbox:
@@ -78,9 +83,30 @@ class Evidence:
     async def system(self, event: str, details: Mapping[str, Any]) -> None:
         await self.ledger.append(system_entry(event, self.clock.now_ns(), details))
 
+    async def afterwards(self, event: str, details: Mapping[str, Any]) -> None:
+        """Of what has happened, and cannot be taken back: recorded now, or as soon as the ledger is there, in order and with the time that
+        it is now. A crash before that loses it. Raises AuditError where too much is owed already."""
+        if len(self._owed) >= MOST_OWED:
+            raise AuditError(f"The ledger was away while {MOST_OWED} changes came into force; no more of them can be kept for it.")
+        self._owed.append(system_entry(event, self.clock.now_ns(), details))
+        await self._pay()
+
+    async def _pay(self) -> None:
+        """An AuditError that hides a success: the same bytes are appended once more."""
+        async with self._paying:
+            try:
+                while self._owed:
+                    await self.ledger.append(self._owed[0])
+                    self._owed.popleft()
+            except AuditError as error:
+                say = log.error if len(self._owed) > self._said else log.debug
+                say("%d records of what is in force are to follow: %s", len(self._owed), error)
+            self._said = len(self._owed)
+
     async def record_refusals(self) -> None:
         """One record for all that was refused since the last; what cannot be recorded now goes with the next that can, which says since
-        when that is (`since`): its own time is when the ledger was there again."""
+        when that is (`since`): its own time is when the ledger was there again. Before it what is owed."""
+        await self._pay()
         now_ns, counts = self.clock.now_ns(), self.refusals.take()
         since_ns = now_ns if self._unrecorded_ns is None else self._unrecorded_ns
         if not counts:

@@ -201,7 +201,7 @@ class Reloader:
         self._files = watched(snapshot)
         told = {"config_digest": digests.config, "catalog_digest": digests.catalog, "policy_digest": digests.policy}
         try:
-            await self._evidence.system("config_changed", told)  # at once: what follows takes its time, and decisions by it come meanwhile
+            await self._evidence.afterwards("config_changed", told)  # at once: what follows takes its time, and decisions come meanwhile
         finally:
             await self._follower.follow(workspace)
             await self._in_force.note(snapshot, workspace)

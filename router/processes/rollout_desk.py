@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.acting import actors
 from router.bundle.versions import Version
 from router.config.rollouts import RolloutConfig
 from router.decision import Subject
@@ -17,7 +18,6 @@ from router.processes.reload import Reloader
 from router.processes.rollouts import Beside, Examining, Live
 from router.processes.supervisor import Supervisor
 from router.processes.versions import InForce
-from router.review.holding import actors
 from router.review.people import People
 from router.rollout import views
 from router.rollout.records import counts

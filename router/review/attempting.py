@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from router.acting import actors
 from router.decision import Subject
 from router.errors import ReviewError
 from router.ports import Change, Clock, Held, HeldRequests, Ledger, Review
@@ -21,7 +22,6 @@ from router.review import answering, deadlines, records, terms
 from router.review.approving import Approval, approvals, enough
 from router.review.attempts import APPROVING, Attempt, Kind, Reviewer, check, in_state
 from router.review.changing import escalated, informed, modified
-from router.review.holding import actors
 from router.review.judging import Again, Judging, document, permit
 from router.review.opinions import Opinion, Opinions
 from router.review.packing import Content, Information, open_content

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from router.acting import acting_claims, actors
 from router.decision import Subject
-from router.review.holding import actors
 from router.review.packing import packed, unpacked
 
 
@@ -31,12 +29,4 @@ def given_of(packed: bytes) -> Given:
     """Of what `Given.packed` made."""
     review_id, said, text, version, key = unpacked(packed)
     name, kind, roles, groups, tenant, acting, by = said
-    return Given(review_id, Subject(name, kind, tuple(roles), tuple(groups), tenant, _claims(acting), by), text, version, key)
-
-
-def _claims(acting: list[str]) -> Mapping[str, Any]:
-    """Those that say who acts for whom (RFC 8693, 4.1), which is all that a review looks at."""
-    found: dict[str, Any] = {}
-    for name in reversed(acting):
-        found = {"act": {"sub": name, **found}}
-    return found
+    return Given(review_id, Subject(name, kind, tuple(roles), tuple(groups), tenant, acting_claims(acting), by), text, version, key)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from router.acting import actors
 from router.audit.records.sealing import as_text
 from router.decision import Decision, Obligation, Subject
 from router.dispatch import content_digest
@@ -23,7 +24,6 @@ from router.settings import duration
 from router.stages.policy import policy_input
 
 LONGEST_S = 366 * 86_400
-MOST_ACTORS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +120,6 @@ def review_terms(obligations: Iterable[Obligation], spans: Spans) -> tuple[float
     if wanted.get("on_expiry") == "allow":
         found["on_expiry"] = "allow"
     return _seconds("expires", wanted.get("expires", spans.expires)), found
-
-
-def actors(subject: Subject) -> tuple[str, ...]:
-    """Who acts for the subject (RFC 8693 §4.1), the nearest first."""
-    found: list[str] = []
-    acting: object = subject.claims.get("act")
-    while isinstance(acting, Mapping) and len(found) < MOST_ACTORS:
-        name = acting.get("sub")
-        if isinstance(name, str) and name and name != subject.id:
-            found.append(name)
-        acting = acting.get("act")
-    return tuple(dict.fromkeys(found))
 
 
 def _document(decision: Decision) -> str:

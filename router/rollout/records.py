@@ -43,7 +43,8 @@ def change(
 
 def going_back(event: str, record_id: str, at_ns: int, details: Mapping[str, Any], by: Person, comment: str) -> Entry:
     """A step of somebody who puts an earlier version in force, or ends that."""
-    return _entry(event, at_ns, {**details, "by": by.key_id}, record_id, by, comment)
+    acting = {"acting": list(by.acting)} if by.acting else {}
+    return _entry(event, at_ns, {**details, "by": by.key_id, **acting}, record_id, by, comment)
 
 
 def counts(seen: Figures) -> dict[str, Any]:

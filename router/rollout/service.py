@@ -30,6 +30,7 @@ from router.rollout.state import (
     check_advance,
     check_approval,
     check_rejection,
+    check_somebody,
     check_stop,
     check_withdrawal,
     following,
@@ -72,6 +73,7 @@ class RolloutService:
 
     async def propose(self, found: Examined, plan: RolloutConfig, by: Subject, comment: str) -> Rollout:
         """Raises RefusedError, AuditError, StateError."""
+        check_somebody(by)
         async with self._one_at_a_time:
             await self._story.ping()
             await self._story.record_missing()
@@ -100,6 +102,7 @@ class RolloutService:
 
     async def approve(self, rollout_id: str, by: Subject, digest: str, comment: str) -> Rollout:
         """Its first step begins. Raises RefusedError, AuditError, ConfigError, StateError."""
+        check_somebody(by)
         async with self._one_at_a_time:
             await self._story.ping()
             rollout, person = self.found(rollout_id), await self._story.person(by)
@@ -112,6 +115,9 @@ class RolloutService:
             except LockgateError as error:
                 await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
                 raise RefusedError(f"The candidate cannot be used: {error}", "candidate_refused", 422) from error
+            except Exception:  # a disk that is full, say: workers may have it, and no round would watch it
+                await self._ended(rollout, Event.ROLLED_BACK, reason="candidate_refused")
+                raise
             await self._refuse_superseded(rollout)  # a changed workspace may have been taken up just before
             self._begin(rollout)
             return rollout
@@ -132,6 +138,7 @@ class RolloutService:
 
     async def advance(self, rollout_id: str, by: Subject, comment: str) -> Rollout:
         """To the next step, or into force, whatever the step waits for. Raises RefusedError, AuditError, ConfigError, StateError."""
+        check_somebody(by)
         async with self._one_at_a_time:
             await self._story.ping()
             rollout, person = self.found(rollout_id), await self._story.person(by)

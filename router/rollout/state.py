@@ -12,7 +12,9 @@ from typing import Any
 import orjson
 
 from router.config.rollouts import RolloutConfig
+from router.decision import Subject
 from router.errors import RefusedError
+from router.identity.break_glass import METHOD as BREAK_GLASS
 from router.ports import Entry
 from router.rollout.stage import NOBODY, Stage, stage_of
 
@@ -112,6 +114,13 @@ class Rollout:
 
     def all_recorded(self) -> Rollout:
         return replace(self, history=tuple(replace(each, recorded=True) for each in self.history))
+
+
+def check_somebody(subject: Subject) -> None:
+    """That two of them are two people can be told. Raises RefusedError."""
+    if subject.authenticated_by == BREAK_GLASS:
+        sentence = "Break-glass is nobody in particular, so it proposes nothing and says yes to nothing; it can go back to a version."
+        raise RefusedError(sentence, "self_approval", 403)
 
 
 def check_approval(rollout: Rollout, people: Collection[str], digest: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from adapters.kept_lessons import KeptLessons
 from adapters.rego.approvals import ApprovalRego
 from adapters.sqlite.index import INDEX_FILE, SqliteIndex
+from router.acting import actors
 from router.adaptation.approving import Approvals
 from router.adaptation.feedback import Decided, FeedbackService, Heard, Verdict
 from router.adaptation.keeping import ROUND_S, Keeping
@@ -31,7 +32,6 @@ from router.cursors import place_after
 from router.decision import Status, Subject
 from router.errors import LockgateError, StateError
 from router.ports import Clock, Ids
-from router.review.holding import actors
 from router.review.people import KeysById
 from router.wiring.control_policy import approval_policy
 from router.wiring.deciding import Steps

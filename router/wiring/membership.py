@@ -16,6 +16,8 @@ from typing import Any
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from router.bundle.content import Bundle
+from router.bundle.standing import Accepted, check_newer
 from router.config.evidence import PostgresStoreSettings
 from router.errors import AuditError
 from router.telemetry.names import METRICS
@@ -72,6 +74,16 @@ class Membership:
         self._facts = running
         await asyncio.to_thread(self.members.open, self._told())
         self._beating = asyncio.create_task(self._keep_beating())
+
+    async def refuse_older(self, bundle: Bundle | None) -> None:
+        """What a server has just given to a node that remembers nothing: others know what was in force, those that were lost in the last
+        day among them. Not those that decide by what was put over their source's. Raises BundleError `bundle_rolled_back`, AuditError."""
+        if bundle is None:
+            return
+        self.known = await asyncio.to_thread(self.members.all)
+        newest = max((number for each in self.known if (number := _sequence(each)) is not None), default=None)
+        if newest is not None:
+            check_newer(bundle, Accepted(newest, bundle.digest))
 
     def follow(self, running: Callable[[], Facts]) -> None:
         self._facts = running
@@ -146,6 +158,12 @@ def _shown(each: Member, *, own: bool) -> dict[str, Any]:
     times = {"started": _time(each.started), "seen": _time(each.seen)}
     state = each.told.get("state", {}).get("is")
     return {"node": each.node, "name": each.name, "alive": each.alive, "state": state, "own": own, **times, "clock_ahead": ahead, **running}
+
+
+def _sequence(member: Member) -> int | None:
+    """Of the newest bundle that the node took from its source, where it says so."""
+    number, override = (member.told.get(name, {}).get("is") for name in ("bundle_sequence", "override"))
+    return number if type(number) is int and override is None else None
 
 
 def _time(at: float) -> str:

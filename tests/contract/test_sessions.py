@@ -52,8 +52,9 @@ def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Another]
 
 def test_a_session_is_whole_wherever_it_is_found(another: Another) -> None:
     """Every field, for another process at once."""
+    by_ada = replace(OLGA, claims={"act": {"sub": "ada", "act": {"sub": "robot"}}})
     full = session(
-        "a", issuer="https://id.example", issuer_session="s1", methods=("pwd", "otp"), network="203.0.113.0/24", browser="Firefox"
+        "a", by_ada, issuer="https://id.example", issuer_session="s1", methods=("pwd", "otp"), network="203.0.113.0/24", browser="Firefox"
     )
     assert another().add(full, 5) == []
     assert another().find(full.digest) == full

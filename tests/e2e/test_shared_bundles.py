@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.bundle_server import Shelf, serving
 from tests.e2e.nodes import Cluster, cluster, command
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate
@@ -48,6 +49,28 @@ def test_nodes_differ_until_both_have_the_new_bundle(postgres: PostgresServer, t
         activated = [leaf["details"] for leaf in pair.place.leaves() if leaf.get("event") == "policy_activated"]
     digest = _digest_of(activated, 2)
     assert digest != _digest_of(activated, 1)
+
+
+def test_a_node_that_is_new_takes_no_older_bundle_than_the_other_has(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Its server is behind: it does not start, and the ledger says why; once the server has caught up it does."""
+    with serving(Shelf(bundle(2))) as shelf:
+        policy = {"bundle": {"from": shelf.url, "keys": KEYS, "attested": "required"}}
+        with cluster(postgres, tmp_path, policy=policy) as pair:
+            one, two = pair.nodes
+            for node in pair.nodes:
+                (node.yard.folder / "k.pub").write_bytes(PUBLIC)
+            one.process.start()
+            one.until_ready()
+            shelf.put(bundle(1))
+            two.process.start()
+            until(lambda: two.process.ended is not None, "the new node ended")
+            assert "2 was in force before" in two.process.said
+            ended = [leaf["details"] for leaf in pair.place.leaves() if leaf.get("event") == "stopped"]
+            assert [each.get("failed") for each in ended] == ["bundle_rolled_back"]
+            shelf.put(bundle(2))
+            two.process.start()
+            two.until_ready()
+            assert in_force(two)["revision"] == "r2"
 
 
 def _digest_of(activated: list[Any], sequence: int) -> str:

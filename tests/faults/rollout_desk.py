@@ -14,6 +14,7 @@ import orjson
 
 from adapters.sqlite.ledger import SqliteStore
 from adapters.sqlite.subject_keys import KeyFile
+from router.acting import actors
 from router.audit.journal import Checkpointing, Journal
 from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.ledger import AuditLedger
@@ -22,7 +23,6 @@ from router.config.rollouts import RolloutConfig
 from router.decision import Subject
 from router.errors import AuditError, ConfigError, LockgateError, RefusedError, StateError
 from router.ports import Entry
-from router.review.holding import actors
 from router.rollout.examined import Examined
 from router.rollout.figures import Figures
 from router.rollout.service import RolloutService

@@ -11,11 +11,12 @@ from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.rollout.stage import NOBODY
 from router.rollout.state import AFTER as AFTERWARDS
-from router.rollout.state import Event, State
+from router.rollout.state import Event, Rollout, State
 from tests.faults.rollout_desk import (
     ADA,
     AFTER,
     BEFORE,
+    CANDIDATE,
     DIGEST,
     OWN,
     PAT,
@@ -249,6 +250,54 @@ async def test_who_proposed_it_says_no_yes_in_anothers_name(tmp_path: Path) -> N
         await desk.service.approve(rollout.id, PAT, rollout.digest, "yes")
         (agent,) = desk.service.found(rollout.id).author_acting
         assert leaves(tmp_path)[-1]["details"]["author_acting"] == [agent]
+
+
+async def test_break_glass_neither_proposes_nor_says_yes(tmp_path: Path) -> None:
+    """It may be whoever proposed it. Whoever has to act at once ends the rollout, or goes back."""
+    glass = Subject("break-glass", "user", ("admin",), authenticated_by="break_glass")
+    async with running(tmp_path, Faults()) as desk:
+        with pytest.raises(RefusedError) as refused:
+            await desk.proposed(by=glass)
+        rollout = await desk.proposed()
+        for move in (
+            lambda: desk.service.approve(rollout.id, glass, rollout.digest, ""),
+            lambda: desk.service.advance(rollout.id, glass, ""),
+        ):
+            with pytest.raises(RefusedError) as caught:
+                await move()
+            assert caught.value.code == refused.value.code == "self_approval"
+        await desk.service.approve(rollout.id, PAT, rollout.digest, "yes")
+        assert (await desk.service.roll_back(rollout.id, replace(glass, claims={"act": {"sub": "ada"}}), "")).state is State.ROLLED_BACK
+
+
+async def test_who_acts_for_who_goes_back_is_on_record(tmp_path: Path) -> None:
+    """As for every other move."""
+    async with running(tmp_path, Faults()) as desk:
+        archive = desk.versions.keep_archive(CANDIDATE)
+        await desk.service.go_back(archive, DIGEST, replace(PAT, claims={"act": {"sub": "agent"}}), "back")
+        details = next(each["details"] for each in leaves(tmp_path) if each["event"] == "policy_rolled_back")
+        assert len(details["acting"]) == 1
+        assert details["acting"] != [details["by"]]
+
+
+async def test_a_candidate_that_could_not_begin_for_a_reason_that_nobody_foresaw_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers may have it, and no guard would watch it: it would be approved, and neither running nor over, until a restart."""
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.proposed()
+        begin = desk.workers.begin
+
+        async def begun(found: Rollout) -> None:
+            await begin(found)
+            raise OSError("no more files")
+
+        monkeypatch.setattr(desk.workers, "begin", begun)
+        with pytest.raises(OSError, match="no more files"):
+            await desk.service.approve(rollout.id, PAT, rollout.digest, "yes")
+        assert desk.service.found(rollout.id).state is State.ROLLED_BACK
+        assert (desk.workers.candidate, desk.workers.stage) == (None, NOBODY)
+        assert leaves(tmp_path)[-1]["details"]["reason"] == "candidate_refused"
 
 
 async def test_policies_that_changed_while_it_began_end_it(tmp_path: Path) -> None:

@@ -228,7 +228,8 @@ def restarts(given: dict[str, Any]) -> str:
 )
 def test_pods_are_replaced_for_what_needs_a_restart_only(config: dict[str, Any], restarted: bool) -> None:
     """What a node takes up while it serves leaves its pod; what it refuses until a restart replaces it."""
-    assert (restarts({"config": config}) != restarts({})) is restarted
+    network = {"networkPolicy": {"egress": [{"ports": [{"port": 443}]}]}}
+    assert (restarts(network | {"config": config}) != restarts(network)) is restarted
 
 
 def test_pods_are_replaced_for_another_door_of_events() -> None:

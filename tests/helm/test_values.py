@@ -116,6 +116,10 @@ SENTENCES = {
         "workspace.configMap.items has a and b for one file (catalog.yaml)",
     ),
     "an OPA without policies": ({"opa": OPA | {"config": {}}}, "opa.enabled needs opa.config with bundles, or discovery"),
+    "a server of bundles behind a closed network": (
+        {"config": {"policy": {"bundle": {"from": "oci://registry.example/policies:live"}}}},
+        "The network policy lets nobody reach the server of config.policy.bundle",
+    ),
     "OPA's server behind a closed network": ({"opa": OPA}, "lets OPA reach none of opa.config.services"),
     "OPA's variables of nobody": ({"opa": OPA | {"secrets": {"env": {"A": "a"}}}}, "opa.secrets.env takes variables from a Secret"),
     "OPA's files of nobody": (
@@ -284,6 +288,31 @@ def test_the_sets_of_values_are_taken() -> None:
     """The cases that are tried are themselves in order."""
     for case in CASES:
         assert rendered(values(case))
+
+
+@pytest.mark.parametrize("source", ["b.tar.gz", "http://127.0.0.1:9000/b.tar.gz", "http://localhost/b.tar.gz"])
+def test_bundles_of_the_pod_itself_need_no_network(source: str) -> None:
+    """A file, or what a container beside the node serves."""
+    assert rendered({"config": {"policy": {"bundle": {"from": source}}}})
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("/workspace/policies", None),
+        ("../policies", None),
+        ("${POLICIES}", None),
+        (".", "a.rego"),
+        ("./rules/", "rules/x/a.rego"),
+        ("rules/./x", "rules/x/a.rego"),
+        (None, "policies/a.rego"),
+    ],
+)
+def test_policies_that_are_there_by_any_path_are_taken(path: str | None, file: str | None) -> None:
+    """Those of the image, or of a volume, beside a workspace of the values; and however a folder of the values is written."""
+    policy = None if path is None else {"path": path}
+    files = {"catalog.yaml": "x"} | ({file: "package a"} if file is not None else {})
+    assert rendered({"config": {"policy": policy}, "workspace": {"source": "values", "files": files}})
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from router.acting import actors
 from router.control.guarded import Caller, Principal, Services, guarded_router, needs
 from router.control.models import EndedSessions, Identity, SessionsView, SessionView
 from router.control.parameters import Identifier
@@ -95,7 +96,8 @@ async def signed_in(
     session, secret, ended = await sign_in.sessions.begin(who, before, at_most_until_ns, where)
     try:
         who_is = {"session": session.id, "by": await services.acts.person(session.subject.id)}
-        told = {"roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended)}
+        acting = {"acting": [await services.acts.person(each) for each in actors(session.subject)]} if session.subject.claims else {}
+        told = {"roles": sorted(session.subject.roles), "methods": list(session.methods), "ended": len(ended), **acting}
         await services.record("signed_in", {**who_is, **told})
     except BaseException:
         await sign_in.sessions.end(Which(digest=session.digest))

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from router.acting import acting_claims, actors
 from router.decision import Subject
 from router.errors import IdentityError, StateError
 from router.identity.claims import ClaimNames, lookup, subject
@@ -188,7 +189,8 @@ class OidcClient:
             raise IdentityError("You are known, and have no role in Lockgate; ask whoever gives them out.", "sign_in_no_role", 403)
         if self.terms.tenant_required and found.tenant is None:
             raise IdentityError("The sign-in provider does not say which tenant you belong to.", "sign_in_no_tenant", 403)
-        person = Subject(found.id, "user", roles, found.groups, found.tenant, authenticated_by="session")
+        acting = acting_claims(actors(found))
+        person = Subject(found.id, "user", roles, found.groups, found.tenant, acting, authenticated_by="session")
         at, sid = claims.get("auth_time"), claims.get("sid")
         proved = int(at * SECOND) if isinstance(at, int | float) and not isinstance(at, bool) else None
         return SignedIn(

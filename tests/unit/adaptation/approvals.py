@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.rego.approvals import ApprovalRego
+from router.acting import actors
 from router.adaptation.approving import Approvals
 from router.library import place
-from router.review.holding import actors
 from tests.unit.adaptation.parts import Learning
 
 FOLDER = place() / "learning"

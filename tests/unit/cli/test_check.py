@@ -85,6 +85,20 @@ def test_what_policies_read_and_are_not_shown_is_a_warning(workspace: Path, caps
     assert "warning: policies/data.yaml:13: The header field 'x-tenant' is not in 'gateway.forward_headers'" in capsys.readouterr().out
 
 
+def test_a_bundle_is_held_against_what_is_shown_here_and_the_catalog(workspace: Path, capsys: Out) -> None:
+    """Whoever signed it has neither."""
+    change(workspace / "policies" / "data.yaml", "intents: {}", "intents: {find_rooom: {employee: ['*']}}")
+    assert run(["policy", "build", str(workspace / "policies"), "--out", str(workspace / "b.tar.gz")]) == 0
+    file = workspace / "lockgate.yaml"
+    file.write_text(f"{file.read_text()}\npolicy: {{bundle: {{from: b.tar.gz, unsigned: true}}}}\n")
+    change(file, "  on_abstain", "  forward_headers: [content-type]\n  on_abstain")
+    capsys.readouterr()
+    assert run(["check", "--config", str(workspace)]) == 0
+    shown = capsys.readouterr().out
+    assert "warning: data.json:1: The header field 'x-tenant' is not in 'gateway.forward_headers'" in shown
+    assert "warning: data.json:1: The catalog has no intent 'find_rooom', so this has no effect. Did you mean 'find_room'?" in shown
+
+
 def test_a_rule_that_nothing_asks_is_a_warning(workspace: Path, capsys: Out) -> None:
     """Until the entry point names it."""
     assert run(["policy", "new", "rule", "payments/limits", "--config", str(workspace)]) == 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.markup import escape
 from rich.table import Table
 
-from router.cli.common import console
+from router.cli.common import Screen, console
 
 
 def test_a_table_that_is_piped_or_kept_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,3 +23,35 @@ def test_a_table_that_is_piped_or_kept_is_whole(capsys: pytest.CaptureFixture[st
     console().print(table)
     _, line = capsys.readouterr().out.splitlines()
     assert [each.strip() for each in line.split("  ") if each.strip()] == list(row)
+
+
+HOSTILE = "a\x1b[8mhidden\x1b[0m \x9b2J \u202eb\u2066 \u2028 \r over\nnext \u00a0 ünd µs 日本"
+SHOWN = "a\\u001b[8mhidden\\u001b[0m \\u009b2J \\u202eb\\u2066 \\u2028 \\u000d over\nnext \u00a0 ünd µs 日本\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("error", [False, True])
+def test_a_terminal_obeys_nothing_that_others_wrote(
+    terminal: bool, error: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comment could hide the lines below it from whoever has to say yes, or what it says itself."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    made = console(error=error)
+    monkeypatch.setattr(made, "_force_terminal", terminal)
+    made.print(escape(HOSTILE), soft_wrap=True)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row(escape(HOSTILE.partition("\n")[0]))
+    made.print(table, width=200)
+    out, err = capsys.readouterr()
+    first = SHOWN.partition("\n")[0]
+    said = err if error else out
+    assert said.startswith(SHOWN)
+    assert said.removeprefix(SHOWN).strip() == first
+
+
+def test_colours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is orders to the terminal of ours is no text."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    made = Screen(file=io.StringIO(), force_terminal=True, color_system="standard")
+    made.print("[red]no[/red]")
+    assert made.file.getvalue() == "\x1b[31mno\x1b[0m\n"  # type: ignore[attr-defined]  # it is one in memory

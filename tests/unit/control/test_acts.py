@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from router.control.acts import ACTION, BEYOND, MOST, OTHERWISE, REFUSED, Acts
@@ -19,8 +20,11 @@ from router.control.permissions import Permission
 from router.control.services import ControlServices, Json
 from router.control.sign_in.browser import NAME
 from router.control.sign_in.routes import GLASS as SUBJECT
+from router.control.sign_in.routes import signed_in
+from router.decision import Subject
 from router.errors import AuditError, PolicyError, ReviewError
 from router.identity.break_glass import METHOD, BreakGlass, is_break_glass
+from router.identity.sessions import SignedIn
 from router.ports import Session
 from router.processes.acts import look
 from tests.unit.control.conftest import Credential
@@ -191,6 +195,15 @@ def test_break_glass_opens_what_a_broken_policy_closed(
         assert client.get("/v1/identity").status_code == 200
         clock.forward(1)
         assert code(client) == (401, "session_expired")
+
+
+async def test_who_signs_in_for_somebody_is_on_record(recorded: ControlServices, book: Book) -> None:
+    """An auditor sees that it was not the person alone."""
+    request = Request({"type": "http", "headers": [], "client": None})
+    pat = Subject("pat", "user", ("reviewer",), claims={"act": {"sub": "robot"}})
+    await signed_in(recorded, request, SignedIn(pat), None)
+    ((_, told),) = book.told
+    assert (told["by"], told["acting"]) == ("key-of-3", ["key-of-5"])
 
 
 class Denying:

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from router.doors.decide import DecideDoor
+from router.acting import actors
+from router.decision import Subject
+from router.doors.decide import DecideDoor, on_behalf
 from router.doors.decide_api import create_app
+from router.doors.decide_models import SubjectIn
 from router.doors.runtime import DoorOptions, Runtime
 from router.errors import IdentityError
 from router.system import SystemClock, SystemRandom, UuidV7
@@ -70,3 +73,11 @@ def test_a_refusal_is_counted() -> None:
     seen = Seen()
     assert client(Stranger(), seen).post("/v1/decide", json={"text": "hello"}).status_code == 401
     assert seen.refusals == [("credential_missing", 401)]
+
+
+def test_everybody_who_acts_stays_visible() -> None:
+    """The service that asks, who acts for it, and who acted for the one it asks for: none of them may decide about what they asked for."""
+    service = Subject("desk", "service", claims={"act": {"sub": "ada"}})
+    wanted = SubjectIn(id="pat", claims={"act": {"sub": "robot"}, "level": 3})
+    subject = on_behalf(wanted, service)
+    assert (actors(subject), subject.claims["level"], subject.authenticated_by) == (("desk", "ada", "robot"), 3, "delegated")

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from adapters.memory_sessions import MemorySessions
+from router.acting import actors
 from router.errors import IdentityError, StateError
 from router.identity.claims import ClaimNames
 from router.identity.oidc.client import LOGOUT_EVENT, ClientTerms, OidcClient
 from router.identity.oidc.flow import GOOD_S, Flow, begin, resumed
 from router.identity.oidc.provider import Provider, read_metadata
-from router.identity.sessions import SignedIn
+from router.identity.sessions import SessionLimits, SessionService, SignedIn
 from router.ports import Which
 from tests.unit.identity.issuing import ISSUER, NOW_S, jwks, rsa, token
 from tests.unit.identity.parts import SECOND, HandClock
@@ -84,6 +86,19 @@ def test_a_good_answer_is_a_person() -> None:
     ((url, form, headers),) = wire.posted
     assert (url, form["code"], form["code_verifier"]) == (f"{ISSUER}/token", "c", FLOW.verifier)
     assert headers["authorization"] == "Basic bG9ja2dhdGU6YSUyMGIlM0Fj"
+
+
+def test_a_session_knows_who_acts_for_the_person() -> None:
+    """By the names that those have when they sign in themselves, and nothing else of the token."""
+    wire, clock = Wire(), HandClock()
+    made = client(wire, subject_prefix="id:")
+    who = finish(made, wire, act={"sub": "ada", "act": {"sub": "robot"}}, email="alice@halden.example")
+    store = MemorySessions()
+    store.open()
+    sessions = SessionService(store, clock, SessionLimits())
+    _, secret, _ = asyncio.run(sessions.begin(who))
+    subject = asyncio.run(sessions.verify(secret.encode())).subject
+    assert (subject.id, actors(subject), list(subject.claims)) == ("id:alice", ("id:ada", "id:robot"), ["act"])
 
 
 @pytest.mark.parametrize(

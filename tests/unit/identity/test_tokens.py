@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import warnings
 from base64 import urlsafe_b64encode
+from functools import reduce
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.acting import actors
 from router.errors import ConfigError, IdentityError
 from router.identity.claims import ClaimNames
 from router.identity.tokens import TokenVerifier
@@ -38,6 +40,28 @@ def test_a_good_token_becomes_a_subject() -> None:
         "halden",
     )
     assert subject.authenticated_by == "jwt"
+
+
+def test_who_acts_is_named_as_subjects_are() -> None:
+    """By the same claim, with the issuer's prefix: somebody in another's name must not seem to be a third."""
+    act = {"sub": "7", "email": "ada@halden.example", "client_id": "console", "act": {"sub": "robot"}}
+    names = ClaimNames(id="email")
+    subject = verifier(claims=names, subject_prefix="id:").verify(token(email="pat@halden.example", act=act), NOW)
+    assert (subject.id, actors(subject)) == ("id:pat@halden.example", ("id:ada@halden.example", "id:robot"))
+    assert subject.claims["act"]["client_id"] == "console"
+
+
+NINE: dict[str, Any] = reduce(lambda below, _: {"sub": "x", "act": below}, range(8), {"sub": "ada"})
+
+
+@pytest.mark.parametrize(
+    "act",
+    ["ada", [], {}, {"sub": ""}, {"sub": 7}, {"sub": "ada", "act": "robot"}, NINE],
+    ids=["text", "list", "nobody", "empty", "number", "text below", "nine of them"],
+)
+def test_who_acts_is_read_or_the_token_refused(act: Any) -> None:
+    """Not to know who else somebody is is not the same as that they are nobody else."""
+    assert refused(verifier(), token(act=act)) == "claims_invalid"
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,21 @@ def test_a_field_that_a_setting_names_is_told_of_where_the_setting_stands() -> N
     [
         'package lockgate.rules.own\n\ndeny contains "x" if input.request.headers["x-channel"] == "fax"\n',
         'package lockgate.rules.own\n\ndeny contains "x" if fax(input)\n\nfax(seen) if seen.request.headers["x-channel"] == "fax"\n',
+        'package lockgate.rules.own\n\ndeny contains "x" if object.get(input.request.headers, "x-channel", "") == "fax"\n',
+        'package lockgate.rules.own\n\ndeny contains "x" if object.get(input, ["request", "headers", "x-channel"], "") == "fax"\n',
+        'package lockgate.rules.own\n\nimport input.request\n\ndeny contains 1 if object.get(request, ["headers", "x-channel"], 0) == 1\n',
+        "package lockgate.rules.own\n\ndeny contains 1 if fax(input)\n\nfax(seen) if object.get(seen.request.headers, `x-channel`, 0)\n",
     ],
-    ids=["in a rule", "in a function"],
+    ids=["in a rule", "in a function", "or else nothing", "by a path", "by a path below an import", "or else nothing in a function"],
 )
 def test_a_field_that_a_policy_names_is_told_of_there(rule: str) -> None:
     """By file and line; not where it is shown."""
     (fault,) = told(rule)
     assert fault.startswith(f"{OWN}:{rule.count(chr(10))}: The header field 'x-channel' is not in")
     assert told(rule, (*BY_DEFAULT, "x-channel")) == []
+
+
+def test_names_are_in_lower_case() -> None:
+    """To show the field would not help."""
+    (fault,) = told('package lockgate.rules.own\n\ndeny contains "x" if input.request.headers["Content-Type"] == "fax"\n')
+    assert fault.endswith(": The names of header fields are in lower case, so 'Content-Type' is never there; write 'content-type'.")

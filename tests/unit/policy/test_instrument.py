@@ -89,6 +89,45 @@ def test_bodies_on_one_line_are_told_apart(explainer):
     assert engine.eval_rule_as_json("data.lockgate.a.x") == '"c"'
 
 
+SAYING = """\
+package lockgate.a
+
+c := "one" if input.a
+
+c := {
+	"two":
+	[1],
+} if input.b
+
+else := "three" if input.c
+
+m["k"] := "four" if input.a
+
+after := "five" if true
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "given", "answers"),
+    [
+        (3, "a", ['"other"', '"five"', '"four"']),
+        (5, "b", ['"other"', '"five"', UNDEFINED]),
+        (10, "c", ['"other"', '"five"', UNDEFINED]),
+        (12, "a", ['"one"', '"five"', UNDEFINED]),
+    ],
+    ids=["a word", "of several lines", "an else", "a key's"],
+)
+def test_a_definition_says_something_else(line, given, answers):
+    """On the same lines; what stands under a key is left out instead."""
+    explainer = Explainer({"a.rego": SAYING}, {})
+    (found,) = [each for each in explainer.definitions if each.line == line]
+    text = without({"a.rego": SAYING}, {found: '"other"'})["a.rego"]
+    assert text.count("\n") == SAYING.count("\n")
+    engine = interpreter({"a.rego": text}, "{}")
+    engine.set_input_json(orjson.dumps({given: 1}).decode())
+    assert [engine.eval_rule_as_json(f"data.lockgate.a.{each}") for each in ("c", "after", "m.k")] == answers
+
+
 def test_the_copy_answers_as_the_policies_do():
     """For hundreds of documents, broken ones among them."""
     policies, data = rego(ROOT / "policies"), orjson.dumps({}).decode()

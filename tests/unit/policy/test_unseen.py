@@ -130,6 +130,7 @@ def test_what_is_cut_off_hides_findings_of_every_kind_at_once() -> None:
     assert kinds(f"default result := {ALLOW}", f"result := {DENY} if input.signals.findings[{IBAN}]", alone) == ["pii"]
 
 
+LOOKED = "input.signals.unknown == []"
 CLEAN = f"not input.signals.findings[{IBAN}]"
 HAPPENED = "input.signals.unknown != []"
 NOTED = f'noted contains {{"code": "a.noted"}} if {HAPPENED}'
@@ -160,6 +161,20 @@ TAGGED = f'noted contains {{"name": "tag", "params": {{"tags": ["a.noted"]}}}} i
                 'else := ["twice"] if input.signals.unknown == []\n\nelse := [x | some x in []] if count(input.signals.findings) >= 0',
             )
         ),
+        (
+            f'result := {{"effect": "allow", "reasons": [{{"code": code}}]}} if {CLEAN}',
+            f'code := "a.noted" if {HAPPENED}',
+            f'code := "a.whole" if {LOOKED}',
+        ),
+        (
+            f'result := {{"effect": "allow", "reasons": [why]}} if {CLEAN}',
+            f'why := {{"code": "a.noted"}} if {HAPPENED}',
+            f'why := {{"code": "a.whole"}} if {LOOKED}',
+        ),
+        (
+            f'result := {{"effect": "allow", "reasons": [{{"code": code_of(input.signals)}}]}} if {CLEAN}',
+            'code_of(seen) := "a.noted" if seen.unknown != []\n\nelse := "a.whole" if seen.unknown == []',
+        ),
     ],
     ids=[
         "by itself",
@@ -172,6 +187,9 @@ TAGGED = f'noted contains {{"name": "tag", "params": {{"tags": ["a.noted"]}}}} i
         "in what is left if anything",
         "in what is left of all",
         "in what is left in the end",
+        "as one of two codes",
+        "as one of two reasons",
+        "as what a function makes",
     ],
 )
 def test_who_only_notes_that_something_is_unknown_lets_nothing(rules: tuple[str, ...]) -> None:
@@ -197,6 +215,8 @@ BLIND = "blind(seen) if seen.signals.unknown != []"
         (WHOLE, "lax if some_route", "lax if some_role", "some_route if blind(input)", "some_role if blind(input)", BLIND),
         (WHOLE, "lax if count(leave) > 0", f'leave contains "a" if {HAPPENED}', f'leave contains "b" if {HAPPENED}'),
         (WHOLE, f"lax if {HAPPENED}", NOTED),
+        ('lax if mode in {"whole", "blind"}', f'mode := "whole" if {LOOKED}', f'mode := "blind" if {HAPPENED}'),
+        ('lax if mode == "whole"', 'lax if mode == "blind"', f'mode := "whole" if {LOOKED}', f'mode := "blind" if {HAPPENED}'),
         (
             "lax if not strict\n\nstrict if {\n\tblind(input)\n\tnot one\n\tnot two\n}",
             "one if blind(input)",
@@ -204,7 +224,15 @@ BLIND = "blind(seen) if seen.signals.unknown != []"
             BLIND,
         ),
     ],
-    ids=["by a helper", "by either of two", "by either of two of a set", "and notes it", "by what stops it otherwise"],
+    ids=[
+        "by a helper",
+        "by either of two",
+        "by either of two of a set",
+        "and notes it",
+        "by one of two words",
+        "by a word of its own",
+        "by what stops it otherwise",
+    ],
 )
 def test_who_lets_it_pass_may_do_so_by_several_rules(rules: tuple[str, ...]) -> None:
     """Also where each of them is enough, or all begin with one helper that what stops a request asks, too."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from router.config import Config
-from router.errors import BundleError
+from router.errors import AuditError, BundleError, ConfigError, StateError
 from router.policy_sources import kept_bundle
 from router.processes.bundle_server import begin_with, follow
 from tests.e2e.bundle_server import Shelf, serving
@@ -68,6 +68,13 @@ async def test_what_was_kept_and_will_do_is_begun_with(tmp_path: Path) -> None:
     assert begun.plan is not None
 
 
+async def test_a_first_bundle_is_said_to_have_been_given(tmp_path: Path) -> None:
+    """So that it is held against what other nodes know."""
+    with serving(Shelf(bundle(2))) as shelf:
+        begun = await begin_with(workspace(tmp_path, shelf.url), {})
+    assert (begun.given, begun.workspace.bundle and begun.workspace.bundle.revision) == (True, "r2")
+
+
 async def test_a_first_bundle_that_will_not_do_is_not_asked_for_again(tmp_path: Path) -> None:
     """The server has just given it, and has no other."""
     with serving(Shelf(bundle(1, by=signing(pair()[0])))) as shelf, pytest.raises(BundleError, match="was made by somebody else"):
@@ -100,5 +107,54 @@ async def test_a_renewed_token_is_read_again(tmp_path: Path) -> None:
                 (tmp_path / "token").write_text("second", encoding="utf-8")
                 shelf.put(b"two")
                 assert await given.get() == b"two"
+        finally:
+            following.cancel()
+
+
+class Reloading:
+    """Takes what it is given, but for the first times, when something else stands in the way."""
+
+    def __init__(self, config: Config, root: Path, *problems: Exception) -> None:
+        self.workspace: Any = SimpleNamespace(config=config, root=root, digests=SimpleNamespace(config="c"))
+        self.problems = list(problems)
+        self.given = asyncio.Queue[bytes]()
+
+    async def reload(self, downloaded: bytes | None = None) -> str:
+        self.given.put_nowait(downloaded or b"")
+        if self.problems:
+            raise self.problems.pop(0)
+        return ""
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_could_not_be_taken_up_for_another_reason_is_asked_for_again(waits: bool, tmp_path: Path) -> None:
+    """A ledger that was away, a disk that was full, a file that somebody was writing: the same bundle comes into force afterwards."""
+    with serving(Shelf(b"one", waits=waits)) as shelf:
+        config = Config(version=1, policy={"bundle": {"from": shelf.url, "unsigned": True, "poll": "0.1s", "wait": "5s", "timeout": "2s"}})
+        problems = AuditError("away"), StateError("full"), ConfigError("lockgate.yaml:3: half"), OSError("unforeseen")
+        taking, confirmed = Reloading(config, tmp_path, *problems), asyncio.Event()
+        following = asyncio.create_task(follow(taking, SimpleNamespace(confirmed=lambda _: confirmed.set())))
+        try:
+            async with asyncio.timeout(30):
+                assert [await taking.given.get() for _ in range(5)] == [b"one"] * 5
+                await confirmed.wait()
+        finally:
+            following.cancel()
+
+
+async def test_a_bundle_that_was_refused_is_not_fetched_again(tmp_path: Path) -> None:
+    """Nothing about it changes by that; another one is taken."""
+    with serving(Shelf(b"one", waits=False)) as shelf:
+        config = Config(version=1, policy={"bundle": {"from": shelf.url, "unsigned": True, "poll": "0.1s", "timeout": "2s"}})
+        taking = Reloading(config, tmp_path, BundleError("older", "bundle_rolled_back"))
+        following = asyncio.create_task(follow(taking, SimpleNamespace(confirmed=lambda _: None)))
+        try:
+            async with asyncio.timeout(30):
+                assert await taking.given.get() == b"one"
+                while shelf.statuses.count(304) < 3:  # noqa: ASYNC110  # the server tells nobody
+                    await asyncio.sleep(0.01)
+                assert taking.given.empty()
+                shelf.put(b"two")
+                assert await taking.given.get() == b"two"
         finally:
             following.cancel()

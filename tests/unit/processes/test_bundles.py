@@ -29,6 +29,9 @@ class Recorded:
         self.entries: list[tuple[str, Mapping[str, Any]]] = []
         self.broken = False
 
+    async def afterwards(self, event: str, details: Mapping[str, Any]) -> None:
+        await self.system(event, details)
+
     async def system(self, event: str, details: Mapping[str, Any]) -> None:
         if self.broken:
             raise AuditError("full")

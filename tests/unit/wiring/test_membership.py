@@ -7,15 +7,17 @@ import re
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from router.bundle.content import Bundle
 from router.cli.main import run
-from router.errors import ConfigError
+from router.errors import BundleError, ConfigError
 from router.processes import control
 from router.processes.control import ControlProcess
-from router.wiring.membership import COMPARED, said_of_node, skew
+from router.wiring.membership import COMPARED, Membership, said_of_node, skew
 from router.workspace import parse, read
 from tests.unit.audit.ledgers import reader
 from tests.unit.docs.pages import page
@@ -65,6 +67,48 @@ def test_a_node_that_is_gone_differs_from_nobody() -> None:
     assert skew([node("a", "x", 10.0), node("b", "y", 20.0, alive=False)]) == []
     older = Told("c", {"version": {"is": "same", "since": 1.0}})
     assert skew([node("a", "x", 10.0), older]) == []
+
+
+def runs(sequence: Any, override: str | None = None, *, alive: bool = True) -> Told:
+    return Told("other", {"bundle_sequence": {"is": sequence, "since": 1.0}, "override": {"is": override, "since": 1.0}}, alive)
+
+
+def bundle_of(sequence: int | None) -> Bundle:
+    return Bundle("r", "d" * 64, ("",), sequence, {}, {}, {}, None, None)
+
+
+class Known:
+    """Stands for the database with the nodes."""
+
+    def __init__(self, *others: Told) -> None:
+        self.others = others
+
+    def members(self, node: str, name: str) -> Any:
+        return SimpleNamespace(node=node, all=lambda: self.others)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [(runs(7),), (runs(5), runs(7, alive=False)), (runs(7), runs(None), Told("old"))],
+    ids=["serves", "was lost", "beside others"],
+)
+async def test_a_new_node_takes_no_older_bundle_than_others_had(others: tuple[Told, ...]) -> None:
+    """It remembers nothing by itself, and whoever gives bundles may be behind, or want to be."""
+    membership = Membership(Known(*others))  # type: ignore[arg-type]  # all that is asked of it
+    for sequence in (6, None):
+        with pytest.raises(BundleError) as caught:
+            await membership.refuse_older(bundle_of(sequence))
+        assert caught.value.code == "bundle_rolled_back"
+    for sequence in (7, 8):
+        await membership.refuse_older(bundle_of(sequence))
+
+
+async def test_what_others_put_over_their_sources_bundle_bars_nothing() -> None:
+    """A rollout's candidate is in force on the nodes that were told so, and its source has it later; nor do nodes without a number."""
+    for others in ((), (runs(7, "a" * 64),), (runs(None),), (runs("x"),)):
+        membership = Membership(Known(*others))  # type: ignore[arg-type]  # as above
+        await membership.refuse_older(bundle_of(1))
+        await membership.refuse_older(None)
 
 
 def test_every_figure_that_is_compared_is_documented() -> None:

@@ -1,0 +1,113 @@
+"""What has come into force is on record, also where the ledger was away just then, and nobody says that it is not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from router.errors import AuditError
+from router.ports import Entry
+from router.processes.bundles import Bundles
+from router.processes.evidence import MOST_OWED, Evidence
+from router.processes.reload import Reloader
+from router.workspace import parse
+from tests.unit.identity.parts import HandClock
+from tests.unit.processes.test_versions import KEYS, Place, bundle
+
+
+class Ledger:
+    """Takes records, or is away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.taken: list[dict[str, Any]] = []
+
+    async def append(self, entry: Entry) -> int:
+        if self.away:
+            raise AuditError("away")
+        self.taken.append(orjson.loads(entry.leaf))
+        return len(self.taken)
+
+    @property
+    def events(self) -> list[str]:
+        return [each["event"] for each in self.taken]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+def evidence(ledger: Ledger) -> Evidence:
+    nothing: Any = None
+    return Evidence(cast(Any, ledger), nothing, nothing, HandClock())
+
+
+async def test_what_has_happened_is_recorded_once_the_ledger_is_there(evidence: Evidence, ledger: Ledger) -> None:
+    """In its order, with the time at which it was, and before what comes afterwards."""
+    ledger.away = True
+    await evidence.afterwards("config_changed", {"n": 1})
+    cast(HandClock, evidence.clock).forward(60)
+    await evidence.afterwards("config_changed", {"n": 2})
+    evidence.refusals.add("shed")
+    await evidence.record_refusals()
+    assert ledger.taken == []
+    ledger.away = False
+    cast(HandClock, evidence.clock).forward(60)
+    await evidence.record_refusals()
+    await evidence.afterwards("config_changed", {"n": 3})
+    assert [each["details"].get("n") for each in ledger.taken] == [1, 2, None, 3]
+    first, second, third, _ = (each["time"] for each in ledger.taken)
+    assert first < second < third
+    assert ledger.events[2] == "refused"
+
+
+async def test_no_more_is_owed_than_can_be_kept(evidence: Evidence, ledger: Ledger) -> None:
+    """Whoever changes more hears of it."""
+    ledger.away = True
+    for _ in range(MOST_OWED):
+        await evidence.afterwards("config_changed", {})
+    with pytest.raises(AuditError):
+        await evidence.afterwards("config_changed", {})
+
+
+async def test_a_workspace_that_serves_is_not_said_to_be_unused(tmp_path: Path, evidence: Evidence, ledger: Ledger) -> None:
+    """The workers have it when its record fails; both records come later."""
+    place = Place(tmp_path, {"bundle": {"from": "b.tar.gz", "keys": KEYS, "attested": "optional"}})
+    place.write("b.tar.gz", bundle(1))
+    snapshot = place.snapshot()
+    changed = list[Any]()
+
+    async def change(assignment: Any) -> None:
+        changed.append(assignment)
+
+    async def follow(workspace: Any) -> None: ...
+
+    supervisor: Any = SimpleNamespace(change=change, current=None, policy_until=lambda _: None)
+    bundles = Bundles(evidence, supervisor.policy_until)
+    await bundles.in_force(snapshot, parse(snapshot, {}), fresh=True)
+    reloader = Quick(
+        place.folder, snapshot, parse(snapshot, {}), evidence, supervisor, cast(Any, SimpleNamespace(follow=follow)), lambda *_: None,
+        bundles, place.in_force,
+    )  # fmt: skip
+    place.write("b.tar.gz", bundle(2))
+    ledger.away = True
+    await reloader.reload()
+    assert (len(changed), reloader.problem, bundles.bundle and bundles.bundle.sequence) == (1, None, 2)
+    ledger.away = False
+    await evidence.record_refusals()
+    assert ledger.events == ["policy_activated", "config_changed", "policy_activated"]
+    assert [each["details"].get("sequence") for each in ledger.taken] == [1, None, 2]
+
+
+class Quick(Reloader):
+    async def _planned(self, workspace: Any) -> None:
+        return None
+
+    async def _model_for(self, snapshot: Any, workspace: Any) -> None:
+        return None
