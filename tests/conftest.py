@@ -1,9 +1,12 @@
 """What holds for every test."""
 
+import asyncio
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from examples.halden.demo import company
@@ -25,6 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if beside := os.environ.get("PYTEST_XDIST_WORKER"):
     company.port_turns = company.ports_in_turn(int(beside.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
+SDK = Path(__file__).parent / "unit" / "sdk"
 LONGEST = Path(__file__).with_name("longest.txt")
 MODELS = Path(__file__).parent.parent / ".cache" / "tests" / "models"
 
@@ -35,6 +39,11 @@ def languages() -> None:
     if VARIABLE not in os.environ:
         open_identifier([], MODELS / LANGUAGES)
         os.environ[VARIABLE] = str(MODELS)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the loop that Lockgate serves on; those of the client that services install on the loop that these have."""
+    return {"asyncio": asyncio.new_event_loop} if SDK in item.path.parents else {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(trylast=True)

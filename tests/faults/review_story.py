@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -270,9 +270,8 @@ def receiving(folder: Path) -> Iterator[int]:
 
 
 def _mortal(lockgate: Lockgate, moment: Path, others: Path) -> Process:
-    serve = list(lockgate.process.command)
-    at = serve.index("lockgate")
-    return replace(lockgate.process, command=[*serve[:at], "tests.faults.mortal_serve", str(moment), str(others), *serve[at + 1 :]])
+    serve = [sys.executable, "-m", "tests.faults.mortal_serve", str(moment), str(others), *lockgate.process.command]
+    return Process(serve, lockgate.process.log, lockgate.process.environment, lockgate.process.folder)
 
 
 def _tells(port: int) -> dict[str, Any]:
