@@ -59,6 +59,8 @@ class Evidence:
         return Outbox(self.ledger, self.keys)
 
     async def append(self, payload: Any) -> list[int]:
+        if self._owed:
+            await self._pay()  # what came into force is on record before what it decides
         return await self.ledger.append_many([self._kept(unpacked_entry(fields)) for fields in payload])
 
     def _kept(self, entry: Entry) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,10 +10,12 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from router.audit.records.record import system_entry
 from router.errors import AuditError
 from router.ports import Entry
 from router.processes.bundles import Bundles
 from router.processes.evidence import MOST_OWED, Evidence
+from router.processes.outbox import packed_entry
 from router.processes.reload import Reloader
 from router.workspace import parse
 from tests.unit.identity.parts import HandClock
@@ -31,6 +34,9 @@ class Ledger:
             raise AuditError("away")
         self.taken.append(orjson.loads(entry.leaf))
         return len(self.taken)
+
+    async def append_many(self, entries: Sequence[Entry]) -> list[int]:
+        return [await self.append(each) for each in entries]
 
     @property
     def events(self) -> list[str]:
@@ -65,6 +71,18 @@ async def test_what_has_happened_is_recorded_once_the_ledger_is_there(evidence: 
     first, second, third, _ = (each["time"] for each in ledger.taken)
     assert first < second < third
     assert ledger.events[2] == "refused"
+
+
+async def test_a_decision_comes_behind_the_record_of_what_decided_it(evidence: Evidence, ledger: Ledger) -> None:
+    """Whichever of the two meets a ledger that is there again."""
+    ledger.away = True
+    await evidence.afterwards("config_changed", {"n": 1})
+    decided = packed_entry(system_entry("decided", 1))
+    with pytest.raises(AuditError):
+        await evidence.append([decided])
+    ledger.away = False
+    await evidence.append([decided])
+    assert ledger.events == ["config_changed", "decided"]
 
 
 async def test_no_more_is_owed_than_can_be_kept(evidence: Evidence, ledger: Ledger) -> None:
