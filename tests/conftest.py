@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if beside := os.environ.get("PYTEST_XDIST_WORKER"):
     company.port_turns = company.ports_in_turn(int(beside.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
+# Thousands of tests are no garbage, and are not looked at again while they are collected and after.
+gc.disable()
+
 SDK = Path(__file__).parent / "unit" / "sdk"
 LONGEST = Path(__file__).with_name("longest.txt")
 MODELS = Path(__file__).parent.parent / ".cache" / "tests" / "models"
@@ -51,3 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take longest come first: one that began last would keep a core busy alone while the others have nothing left."""
     places = {LONGEST.parent / name: place for place, name in enumerate(LONGEST.read_text().split())}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

@@ -13,7 +13,7 @@ from pamqp.commands import Basic
 
 from tests.rabbitmq_server import PASSWORD, USER, RabbitServer
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 @asynccontextmanager

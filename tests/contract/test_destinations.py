@@ -229,7 +229,7 @@ async def test_events_pass_while_the_response_is_open(make: Make) -> None:
         return Answer(headers=[(b"content-type", b"text/event-stream")], body=events())
 
     destination = await make(handler)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         reply = await destination.send(Outbound("GET", "/", []))
         chunks = reply.chunks()
         first.set()
@@ -257,7 +257,7 @@ async def test_closing_reaches_the_upstream(make: Make) -> None:
     assert await anext(reply.chunks()) == b"more"
     await reply.close()
     await reply.close()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_closing_while_a_read_is_being_cancelled(make: Make) -> None:
@@ -281,8 +281,8 @@ async def test_closing_while_a_read_is_being_cancelled(make: Make) -> None:
     await asyncio.sleep(0.01)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    await asyncio.wait_for(reply.close(), 5)
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(reply.close(), 30)
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_head_and_no_content_have_no_body(make: Make) -> None:
@@ -374,4 +374,4 @@ async def test_websocket_closed_by_us_ends_the_upstreams_script(make: Make) -> N
 
     socket = await (await make(talk=talk)).connect("/", [], [])
     await socket.close(1005, "no code was given")
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 30)

@@ -428,7 +428,7 @@ async def test_taking_fails_when_the_durable_is_deleted(server: NatsServer) -> N
         await asyncio.sleep(0.3)
         await connected.jetstream().delete_consumer(consumer._settings.stream, "lockgate")  # type: ignore[attr-defined]
         with pytest.raises(DestinationError, match="deleted"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await taking
 
 

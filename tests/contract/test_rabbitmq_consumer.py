@@ -183,5 +183,5 @@ async def test_a_queue_that_is_deleted_is_told_to_who_reads_it(server: RabbitSer
         async with channel(server) as by_hand:
             await by_hand.queue_delete(name)
         with pytest.raises(DestinationError) as raised:
-            await asyncio.wait_for(taking, 10)
+            await asyncio.wait_for(taking, 30)
         assert raised.value.code == "upstream_reset"

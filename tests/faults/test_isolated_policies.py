@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapters.rego import isolated
+from adapters.rego import helpers, isolated
 from adapters.rego.helpers import Helper
 from adapters.rego.isolated import IsolatedRego
 from router.config.isolated import IsolatedEngine
@@ -80,6 +80,12 @@ async def engine(told) -> AsyncIterator[IsolatedRego]:
     await made.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that gives a process little CPU makes nobody late who waits for one."""
+    monkeypatch.setattr(helpers, "PATIENCE", 100)
+
+
 async def answer(engine: IsolatedRego, **document: Any) -> str:
     verdict = await judge(engine, "decision", None, document)
     return verdict.reasons[0].code if verdict.effect is Effect.DENY else "allowed"
@@ -99,7 +105,7 @@ async def test_a_policy_that_loops_is_ended_and_its_request_denied(engine, told)
     assert len({each.pid for each in processes(engine)} - before) == 1
 
 
-async def test_others_are_judged_while_one_hangs(engine):
+async def test_others_are_judged_while_one_hangs(patient, engine):
     """All of them have their answers before the one that hangs is given up."""
     hanging = asyncio.create_task(answer(engine, hang=True))
     await asyncio.sleep(0)
@@ -109,7 +115,7 @@ async def test_others_are_judged_while_one_hangs(engine):
     assert await hanging == "policy_late"
 
 
-async def test_others_wait_where_all_processes_hang_and_are_then_judged(engine):
+async def test_others_wait_where_all_processes_hang_and_are_then_judged(patient, engine):
     """They lose time and nothing else."""
     hanging = [asyncio.create_task(answer(engine, hang=number)) for number in (1, 2)]
     await asyncio.sleep(0)
@@ -172,7 +178,7 @@ async def test_verdicts_are_forgotten_when_a_process_breaks_off(engine, told):
     assert engine._memories is not remembered
 
 
-async def test_a_caller_who_goes_away_blocks_nothing(engine, told):
+async def test_a_caller_who_goes_away_blocks_nothing(patient, engine, told):
     """The process is looked after until it has answered or is ended."""
     for _ in range(2):
         asked = asyncio.create_task(answer(engine, hang=True))

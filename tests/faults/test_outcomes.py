@@ -21,7 +21,7 @@ from router.stages.rules import RuleIndex
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, REVIEW, House
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 CONNECT = [{"type": "websocket.connect"}]
 HANDSHAKE = {"type": "websocket", "raw_path": b"/chat", "query_string": b"", "client": ("127.0.0.1", 5), "headers": [(b"host", b"a")]}
 

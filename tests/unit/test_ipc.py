@@ -183,6 +183,6 @@ async def test_a_frame_that_is_too_large_closes_the_connection(caplog: pytest.Lo
     left, right = socket.socketpair()
     peer = await connect(left, HANDLERS)
     right.send(struct.pack(">I", ipc.MAX_FRAME + 1))
-    await asyncio.wait_for(peer.closed.wait(), 5)
+    await asyncio.wait_for(peer.closed.wait(), 30)
     right.close()
     assert "was refused" in caplog.text

@@ -15,7 +15,7 @@ from router.settings import Address
 
 ONE, TWO = Address("one", 6379), Address("two", 6379)
 Said = dict[Address, list[tuple[int, int, Address]]]
-PATIENCE_S = 3.0
+PATIENCE_S = 30.0
 
 
 class Node:

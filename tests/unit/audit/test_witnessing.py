@@ -378,7 +378,7 @@ async def test_a_newer_checkpoint_wakes_the_witnessing() -> None:
     ledger.witnessing.keep = unreliable
     task = asyncio.create_task(ledger.witnessing.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not ledger.kept:
                 ledger.witnessing.wake()
                 await asyncio.sleep(0.05)

@@ -130,7 +130,7 @@ async def running(reviews: Reviews | None = None) -> AsyncIterator[tuple[Yard, R
 
 
 async def until(question: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not question():  # noqa: ASYNC110  # what is waited for wakes nobody
             await asyncio.sleep(0.005)
 

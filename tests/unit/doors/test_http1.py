@@ -16,7 +16,7 @@ from router.processes.drained import Drainable
 from router.processes.server import server, started
 
 Asked = list[dict[str, Any]]
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 MEGABYTE = 1 << 20
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"

@@ -19,7 +19,7 @@ from router.processes import reload
 from router.processes.reload import Reloader
 from router.workspace import Snapshot
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 async def eventually(holds: Callable[[], bool]) -> None:

@@ -156,7 +156,7 @@ async def test_workers_that_end_hear_when_none_waits_for_envoy_any_more() -> Non
     await asyncio.sleep(0.05)
     assert not any(each.done() for each in over)
     processes[2].gone.set()
-    await asyncio.wait_for(asyncio.gather(*over), 5)
+    await asyncio.wait_for(asyncio.gather(*over), 30)
     for each in processes:
         each.gone.set()
     await ending

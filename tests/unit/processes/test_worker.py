@@ -18,7 +18,7 @@ from router.rollout.figures import Figures
 from router.rollout.rolling import Rolling
 from router.rollout.stage import NOBODY, Stage
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 class Part:

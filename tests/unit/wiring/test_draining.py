@@ -89,7 +89,7 @@ async def test_a_worker_that_says_nothing_keeps_it_from_being_drained_and_hears_
         assert await node.state(9) == "draining"
         node.workers.deaf = False
         keeping = asyncio.create_task(node.draining.keep())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not node.workers.out[1]:  # noqa: ASYNC110  # the workers tell nobody
                 await asyncio.sleep(0.01)
             node.workers.deaf = True

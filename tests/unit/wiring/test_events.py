@@ -78,7 +78,7 @@ class Yard:
 
 
 async def until(question: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not question():  # noqa: ASYNC110  # what is waited for wakes nobody
             await asyncio.sleep(0.005)
 

@@ -343,7 +343,7 @@ async def test_a_connection_that_breaks_ends_what_is_on_it() -> None:
     peer, _ = await called(answer=waits)
     assert len(peer.served.connections) == 1
     peer.connection.connection_lost(None)
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 30)
     await asyncio.sleep(0)
     assert (peer.served.connections, peer.connection.calls) == (set(), 0)
 

@@ -40,7 +40,7 @@ async def listening() -> AsyncIterator[tuple[ZttpServer, Address]]:
 async def test_a_worker_to_which_nobody_is_connected_does_not_wait() -> None:
     """For what nobody could tell it any more, however long its grace."""
     async with listening() as (server, _):
-        await asyncio.wait_for(server.drain(0.0, lambda: False), 10)
+        await asyncio.wait_for(server.drain(0.0, lambda: False), 30)
 
 
 async def test_who_is_connected_is_waited_for_and_told() -> None:
@@ -56,7 +56,7 @@ async def test_who_is_connected_is_waited_for_and_told() -> None:
             await asyncio.open_connection(address.host, address.port)
         assert not draining.done()
         over.set()
-        await asyncio.wait_for(draining, 10)
+        await asyncio.wait_for(draining, 30)
         assert await watch.code() == grpc.StatusCode.UNAVAILABLE
         assert await watch.details() == "this worker is gone"
 
@@ -75,8 +75,8 @@ async def test_a_call_that_is_on_its_way_when_a_worker_goes_is_answered() -> Non
         client.send_headers(1, [*head, ("content-type", "application/grpc"), ("te", "trailers")])
         client.send_data(1, b"\0\0\0\0\0", end_stream=True)  # before it has read that it is to leave
         writer.write(client.data_to_send())
-        heard = await asyncio.wait_for(reader.read(), 10)
-        await asyncio.wait_for(draining, 10)
+        heard = await asyncio.wait_for(reader.read(), 30)
+        await asyncio.wait_for(draining, 30)
         writer.close()
     assert b"\0\0\0\0\2\x08\2" in heard  # NOT_SERVING
 

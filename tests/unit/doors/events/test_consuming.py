@@ -17,7 +17,7 @@ from router.doors.events.plan import SourcePlan
 from router.doors.events.taking import Taken
 from router.errors import AuditError, LockgateError, RefusedError, StateError
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 SOURCE = {
     "consume": {"adapter": "memory"},
     "attempts": 2,
