@@ -12,7 +12,7 @@ from adapters.redis_state.limits import RedisAllowances
 from adapters.redis_state.marks import RedisMarks
 from adapters.redis_state.quotas import RedisQuotas
 from adapters.redis_state.repeats import RedisRepeats
-from adapters.redis_state.state import RedisState
+from adapters.redis_state.state import RedisState, secrets
 from adapters.redis_state.tallies import RedisTallies
 from router.config.shared_state import RedisSettings
 from router.ports import AnswerObserver, StateObserver
@@ -23,11 +23,11 @@ class Observer(StateObserver, AnswerObserver, Protocol): ...
 
 
 class Kept:
-    def __init__(self, state: RedisState, key: bytes | None = None, answers: RedisAnswers | None = None) -> None:
-        """`key` is the nodes' common secret; without one no answer of an upstream is kept."""
+    def __init__(self, state: RedisState, key: bytes = b"", former: bytes | None = None, answers: RedisAnswers | None = None) -> None:
+        """`key` is the nodes' common secret, `former` the one before; without one no answer of an upstream is kept."""
         self._state = state
         self.conversations = RedisConversations(state)
-        self.repeats = RedisRepeats(state, key) if key is not None else None
+        self.repeats = RedisRepeats(state, key, former) if key else None
         self.allowances = RedisAllowances(state)
         self.quotas = RedisQuotas(state)
         self.answers = answers
@@ -52,8 +52,8 @@ class Kept:
 
 def build(settings: RedisSettings, root: Path, observer: Observer) -> Kept:
     """Raises ConfigError."""
-    key = settings.key.reveal(root).encode() if settings.key is not None else None
+    key, former = secrets(settings, root)
     state, wanted = RedisState(settings, root, observer), settings.classifications
-    if wanted is None or key is None:
-        return Kept(state, key)
-    return Kept(state, key, RedisAnswers(state, key, wanted.wait, wanted.keep, SystemClock(), observer))
+    if wanted is None or not key:
+        return Kept(state, key, former)
+    return Kept(state, key, former, RedisAnswers(state, key, wanted.wait, wanted.keep, SystemClock(), observer))

@@ -45,23 +45,26 @@ class RedisAllowances:
         """See `ports.Allowances`. On one server it is one question; a cluster is asked for one allowance after the other."""
         self._state.check()
         until = self._state.until()
-        keys: list[str] = []
-        arguments: list[int] = []
+        keys: list[tuple[str, ...]] = []
+        bounds: list[tuple[int, int]] = []
         for place, each in enumerate(wanted):
             cost, tolerance = _microseconds(each)
             if cost > tolerance:
-                over = await self._ask(keys, arguments, until)
+                over = await self._ask(keys, bounds, until)
                 return over if over is not None else (place, math.inf)
-            keys.append(self._state.names.of("limit", each.key))
-            arguments += [cost, tolerance]
-        return await self._ask(keys, arguments, until)
+            keys.append(self._state.names.each("limit", each.key))
+            bounds.append((cost, tolerance))
+        return await self._ask(keys, bounds, until)
 
-    async def _ask(self, keys: list[str], arguments: list[int], until: float) -> tuple[int, float] | None:
-        step = len(keys) if self._state.together else 1
-        for begin in range(0, len(keys), step or 1):
-            answer = await self._state.run(DRAW, keys[begin : begin + step], arguments[2 * begin : 2 * (begin + step)], until)
+    async def _ask(self, keys: list[tuple[str, ...]], bounds: list[tuple[int, int]], until: float) -> tuple[int, float] | None:
+        """Under each of its names an allowance is drawn on by itself."""
+        asked = [(place, key, bounds[place]) for place, names in enumerate(keys) for key in names]
+        step = len(asked) if self._state.together else 1
+        for begin in range(0, len(asked), step or 1):
+            places, named, of_each = zip(*asked[begin : begin + step], strict=True)
+            answer = await self._state.run(DRAW, named, [number for each in of_each for number in each], until)
             if answer[0]:
-                return begin + int(answer[0]) - 1, int(answer[1]) / SECOND
+                return places[int(answer[0]) - 1], int(answer[1]) / SECOND
         return None
 
 

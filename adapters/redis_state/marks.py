@@ -14,26 +14,31 @@ class RedisMarks:
 
     def __init__(self, state: RedisState, kind: str) -> None:
         self._state = state
-        self._key = state.names.of("marks", kind)
+        self._keys = state.names.each("marks", kind)
 
     async def find(self, name: str) -> bytes | None:
         """See `ports.Marks`."""
-        found = await self._state.ask(self._key, "HGET", self._key, name, until=self._state.until())
-        return None if found is None else bytes(found)
+        for key in reversed(self._keys):
+            found = await self._state.ask(key, "HGET", key, name, until=self._state.until())
+            if found is not None:
+                return bytes(found)
+        return None
 
     async def put(self, name: str, told: bytes) -> None:
         """See `ports.Marks`."""
-        await self._state.ask(self._key, "HSET", self._key, name, told, until=self._state.until())
+        for key in self._keys:
+            await self._state.ask(key, "HSET", key, name, told, until=self._state.until())
 
     async def remove(self, name: str) -> None:
         """See `ports.Marks`."""
-        await self._state.ask(self._key, "HDEL", self._key, name, until=self._state.until())
+        for key in self._keys:
+            await self._state.ask(key, "HDEL", key, name, until=self._state.until())
 
     async def all(self) -> Mapping[str, bytes]:
         """See `ports.Marks`."""
-        found = await self._state.ask(self._key, "HGETALL", self._key, until=self._state.until())
+        found = [await self._state.ask(key, "HGETALL", key, until=self._state.until()) for key in self._keys]
         try:
-            parts = [bytes(each) for each in found]
-            return {name.decode(): told for name, told in zip(parts[::2], parts[1::2], strict=True)}
+            each = [[bytes(part) for part in parts] for parts in found]
+            return {name.decode(): told for parts in each for name, told in zip(parts[::2], parts[1::2], strict=True)}
         except (TypeError, ValueError) as error:
             raise StateError("Redis answered with something that is no mark of ours.", UNUSABLE) from error

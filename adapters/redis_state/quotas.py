@@ -70,7 +70,7 @@ class RedisQuotas:
         """See `ports.Quotas`."""
         self._state.check()
         places = {
-            self._state.names.of("quota", each.key): place for place, each in reversed([*enumerate(wanted)])
+            name: place for place, each in reversed([*enumerate(wanted)]) for name in self._state.names.each("quota", each.key)
         }  # one asked for twice counts once
         keys = sorted(places, key=lambda key: places[key])
         until = self._state.until()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,6 +18,7 @@ from router.errors import StateError
 from router.ports import Turn
 
 NONCE = 12
+FIRST = Turn.FIRST.value.encode()
 ON_ITS_WAY = 10_000_000
 """Bytes of an answer that a second more is given for: on a slow network a long one takes longer than a question may, and one that is given
 up leaves its key claimed."""
@@ -48,36 +53,72 @@ return 0
 
 
 class RedisRepeats:
-    """Implements `ports.Repeats`. `key` is the nodes' common secret."""
+    """Implements `ports.Repeats`. `key` is the nodes' common secret, `former` the one before it while they exchange it: a request is then
+    claimed under both of its names, and one that was claimed under either is no first. All claim in one order, so that of any two only one
+    has both."""
 
-    def __init__(self, state: RedisState, key: bytes) -> None:
+    def __init__(self, state: RedisState, key: bytes, former: bytes | None = None) -> None:
         self._state = state
-        self._cipher = AESGCM(blake2b(key, digest_size=32, person=b"repeats").digest())
+        self._ciphers = [_cipher(each) for each in ([key] if former is None else [former, key])]
 
     async def begin(self, key: str, fingerprint: str, token: str, seconds: int) -> tuple[Turn, bytes]:
         """See `ports.Repeats`."""
         self._state.check()
-        name = self._state.names.of("repeat", key)
-        turn, answer = await self._state.run(BEGIN, [name], [fingerprint, token, seconds * 1000], self._state.until())
-        return Turn(turn.decode()), self._opened(name, answer) if answer else b""
+        until, claimed = self._state.until(), list[str]()
+        for name, cipher in self._named(key):
+            turn, answer = await self._state.run(BEGIN, [name], [fingerprint, token, seconds * 1000], until)
+            if turn != FIRST:
+                with suppress(StateError):  # what cannot be given back stays claimed
+                    await self._release(claimed, token)
+                return Turn(turn.decode()), _opened(cipher, name, answer) if answer else b""
+            claimed.append(name)
+        return Turn.FIRST, b""
 
     async def end(self, key: str, token: str, answer: bytes | None, seconds: int) -> None:
         """See `ports.Repeats`."""
-        name = self._state.names.of("repeat", key)
-        turn, sealed = (Turn.UNANSWERED, b"") if answer is None else (Turn.ANSWERED, self._sealed(name, answer))
-        until = self._state.until() + len(sealed) / ON_ITS_WAY
-        await self._state.run(END, [name], [token, turn.value, sealed, seconds * 1000], until)
+        turn = Turn.UNANSWERED if answer is None else Turn.ANSWERED
+        sealed = [(name, b"" if answer is None else _sealed(cipher, name, answer)) for name, cipher in self._named(key)]
+
+        async def ending(name: str, kept: bytes) -> None:
+            until = self._state.until() + len(kept) / ON_ITS_WAY
+            await self._state.run(END, [name], [token, turn.value, kept, seconds * 1000], until)
+
+        await _each(partial(ending, *one) for one in sealed)
 
     async def release(self, key: str, token: str) -> None:
         """See `ports.Repeats`."""
-        await self._state.run(RELEASE, [self._state.names.of("repeat", key)], [token], self._state.until())
+        await self._release(self._state.names.each("repeat", key), token)
 
-    def _sealed(self, name: str, answer: bytes) -> bytes:
-        nonce = os.urandom(NONCE)
-        return nonce + self._cipher.encrypt(nonce, answer, name.encode())
+    async def _release(self, names: Sequence[str], token: str) -> None:
+        await _each(partial(self._state.run, RELEASE, [name], [token], self._state.until()) for name in names)
 
-    def _opened(self, name: str, sealed: bytes) -> bytes:
+    def _named(self, key: str) -> Iterator[tuple[str, AESGCM]]:
+        return zip(self._state.names.each("repeat", key), self._ciphers, strict=True)
+
+
+async def _each(calls: Iterable[Callable[[], Awaitable[Any]]]) -> None:
+    """Also those after one that failed. Raises the last failure."""
+    failed: StateError | None = None
+    for call in calls:
         try:
-            return self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], name.encode())
-        except InvalidTag:
-            raise StateError("An answer on Redis was not sealed with this node's 'shared_state.key'.", UNUSABLE) from None
+            await call()
+        except StateError as error:
+            failed = error
+    if failed is not None:
+        raise failed
+
+
+def _cipher(key: bytes) -> AESGCM:
+    return AESGCM(blake2b(key, digest_size=32, person=b"repeats").digest())
+
+
+def _sealed(cipher: AESGCM, name: str, answer: bytes) -> bytes:
+    nonce = os.urandom(NONCE)
+    return nonce + cipher.encrypt(nonce, answer, name.encode())
+
+
+def _opened(cipher: AESGCM, name: str, sealed: bytes) -> bytes:
+    try:
+        return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], name.encode())
+    except InvalidTag:
+        raise StateError("An answer on Redis was not sealed with this node's 'shared_state.key'.", UNUSABLE) from None

@@ -41,7 +41,7 @@ class RedisState:
 
     def __init__(self, settings: RedisSettings, root: Path, observer: StateObserver) -> None:
         """Raises ConfigError."""
-        self.names = Names(settings.prefix, settings.key.reveal(root).encode() if settings.key is not None else b"")
+        self.names = Names(settings.prefix, *secrets(settings, root))
         self._timeout = settings.timeout
         self._connect_within = settings.connect_within
         self._observer = observer
@@ -113,6 +113,15 @@ class RedisState:
                 log.error("%s Requests are judged without what nodes share.", why)
             else:
                 log.warning("Redis answers again; what nodes share is shared again.")
+
+
+def secrets(settings: RedisSettings, root: Path) -> tuple[bytes, bytes | None]:
+    """The nodes' common secret, nothing where they have none, and the one before it while they exchange it. Raises ConfigError."""
+    key = settings.key.reveal(root).encode() if settings.key is not None else b""
+    former = settings.previous_key.reveal(root).encode() if settings.previous_key is not None else None
+    if former == key:
+        raise ConfigError("'shared_state.previous_key' is the same as 'shared_state.key'.")
+    return key, former
 
 
 def place_of(settings: RedisSettings, root: Path, told: Told) -> Place:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 
-from adapters.redis_state.link import Part
 from adapters.redis_state.state import RedisState, Script
 
 ALL = "*"
@@ -44,20 +44,28 @@ class RedisTallies:
     async def take(self, tally: str, who: str, amount: int, most: int | None, most_each: int | None, seconds: int) -> bool:
         """See `ports.Tallies`."""
         bounds = [-1 if each is None else each for each in (most, most_each)]
-        arguments: list[Part] = [self._who(tally, who), amount, *bounds, seconds * 1000]
-        answer = await self._state.run(TAKE, [self._key(tally)], arguments, self._until())
-        return bool(answer == 1)
+        taken: list[tuple[str, str]] = []
+        for key, whose in self._named(tally, who):
+            answer = await self._state.run(TAKE, [key], [whose, amount, *bounds, seconds * 1000], self._until())
+            if answer != 1:
+                await self._add(taken, -amount)
+                return False
+            taken.append((key, whose))
+        return True
 
     async def add(self, tally: str, who: str, amount: int) -> None:
         """See `ports.Tallies`."""
-        await self._state.run(ADD, [self._key(tally)], [self._who(tally, who), amount], self._until())
+        await self._add(self._named(tally, who), amount)
 
-    def _key(self, tally: str) -> str:
-        return self._state.names.of("tally", tally)
+    async def _add(self, named: Iterable[tuple[str, str]], amount: int) -> None:
+        for key, whose in named:
+            await self._state.run(ADD, [key], [whose, amount], self._until())
 
-    def _who(self, tally: str, who: str) -> str:
-        """Another one in each tally: what somebody used on one day cannot be put beside another day's."""
-        return self._state.names.of("who", f"{tally}\0{who}").rpartition(":")[2]
+    def _named(self, tally: str, who: str) -> Iterator[tuple[str, str]]:
+        """Who draws on it is another one in each tally: what somebody used on one day cannot be put beside another day's."""
+        names = self._state.names
+        whose = (name.rpartition(":")[2] for name in names.each("who", f"{tally}\0{who}"))
+        return zip(names.each("tally", tally), whose, strict=True)
 
     def _until(self) -> float:
         return asyncio.get_running_loop().time() + PATIENCE_S

@@ -121,6 +121,11 @@ class RedisSettings(Strict):
         description="Secret that is mixed into the digests by which callers are named there, `${NAME}` or `{file: PATH}`; without it, who "
         "reads the server can recognise a name that he guesses. The same on every node.",
     )
+    previous_key: Secret | None = Field(
+        default=None,
+        description="The `key` before this one, until every node has the new one and what was kept under the former is over: all is kept "
+        "under both, so that nodes with either agree.",
+    )
     timeout: Annotated[Span, AfterValidator(brief)] = Field(
         default=0.025, description="Longest time that one request waits for an answer, at most 100ms. Connecting keeps no request waiting."
     )
@@ -140,6 +145,14 @@ class RedisSettings(Strict):
     def _sealed(self) -> Self:
         if self.classifications is not None and self.key is None:
             raise ValueError("must have a 'key' for 'classifications', which are sealed with it")
+        return self
+
+    @model_validator(mode="after")
+    def _exchanged(self) -> Self:
+        if self.previous_key is not None and self.key is None:
+            raise ValueError("must have the 'key' that takes the place of 'previous_key'")
+        if self.previous_key is not None and self.previous_key == self.key:
+            raise ValueError("must have another 'previous_key' than 'key'")
         return self
 
     @model_validator(mode="after")

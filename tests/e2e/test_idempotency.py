@@ -172,3 +172,29 @@ def test_two_nodes_remember_together_and_deny_when_they_cannot(pair: list[Lockga
     assert refused.code == "idempotency_unavailable"
     assert reason(pair[0], refused) == ("denied", 503, "idempotency_unavailable")
     assert pay(pair[0], None).status == 200
+
+
+def test_a_payment_is_made_once_while_nodes_exchange_their_key(pair: list[Lockgate]) -> None:
+    """One after the other, by reloads: first the new key beside the former, then without it. In each state each node is asked for what
+    the other has done, and what was done in the state before is done no more."""
+    old, both, new = {"key": "secret"}, {"key": "another", "previous_key": "secret"}, {"key": "another"}
+    done: list[tuple[str, bytes]] = []
+
+    def configured(node: Lockgate, keys: dict[str, str]) -> None:
+        config = load(node.yard.config)
+        rest = {name: value for name, value in config["shared_state"].items() if not name.endswith("key")}
+        save(node.yard.config, {**config, "shared_state": {**rest, **keys}})
+        assert node.control("POST", "/v1/config/reload").status == 200
+
+    for number, (node, keys) in enumerate([(0, old), (0, both), (1, both), (0, new), (1, new)]):
+        configured(pair[node], keys)
+        for first, second in ((0, 1), (1, 0)):
+            made = pay(pair[first], f"k{number}{first}")
+            assert made.status == 200, made.body
+            done.append((f"k{number}{first}", made.body))
+            assert repeated(pair[second], f"k{number}{first}").body == made.body
+        for key, body in done[-4:]:
+            for each in pair:
+                again = repeated(each, key)
+                assert (again.status, again.body, again.fields["idempotent-replayed"]) == (200, body, "true")
+    assert sum(len(each.arrived("/echo/pay")) for each in pair) == len(done)
