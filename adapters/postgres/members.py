@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,16 @@ _ALL = (
     "SELECT node, name, extract(epoch FROM started)::float8, extract(epoch FROM seen)::float8, until > clock_timestamp(), told"
     " FROM members ORDER BY name, started, node"
 )
+# Not heard of for so long, and nobody has said so yet. Of nodes that see it one says it, the one that has been there for longest; and not
+# where the node was started again under its name, which its own records tell.
+_LOST = (
+    "SELECT node, name, extract(epoch FROM started)::float8, extract(epoch FROM seen)::float8, false, told FROM members gone"
+    " WHERE until < clock_timestamp() AND seen < clock_timestamp() - make_interval(secs => %s) AND told::jsonb -> 'lost' IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM members WHERE name = gone.name AND until > clock_timestamp() AND started > gone.started)"
+    " AND %s = (SELECT node FROM members WHERE until > clock_timestamp() ORDER BY started, node LIMIT 1) ORDER BY seen"
+)
+_TOLD_LOST = "UPDATE members SET told = jsonb_set(told::jsonb, '{lost}', 'true')::text WHERE node = %s AND until < clock_timestamp()"
+_WAS_LOST = "SELECT 1 FROM members WHERE node = %s AND told::jsonb -> 'lost' IS NOT NULL"
 ALIVE = "EXISTS (SELECT 1 FROM members WHERE members.node = {node} AND members.until > clock_timestamp())"
 
 
@@ -84,6 +95,22 @@ class PostgresMembers:
                 self._since = began
             self._last = began
 
+    def lost(self, after: float) -> list[Member]:
+        """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. Raises AuditError."""
+        if not self.may_take_over():
+            return []
+        return self._read(_LOST, (after, self.node))
+
+    def told_lost(self, node: str) -> None:
+        """That it is lost is on record. Raises AuditError."""
+        with self._one_at_a_time:
+            self._session.run(lambda connection: connection.execute(_TOLD_LOST, (node,)))
+
+    def was_lost(self) -> bool:
+        """Whether others have said of this node that it is lost, since its last beat. Raises AuditError."""
+        with self._one_at_a_time:
+            return bool(self._session.run(lambda connection: connection.rows(_WAS_LOST, (self.node,))))
+
     def may_take_over(self) -> bool:
         """Whether what it sees of others is worth something."""
         now = lease_clock()
@@ -91,8 +118,11 @@ class PostgresMembers:
 
     def all(self) -> list[Member]:
         """Raises AuditError."""
+        return self._read(_ALL)
+
+    def _read(self, query: str, asked: Sequence[Any] = ()) -> list[Member]:
         with self._one_at_a_time:
-            rows = self._session.run(lambda connection: connection.rows(_ALL))
+            rows = self._session.run(lambda connection: connection.rows(query, asked))
         return [Member(row[0], row[1], row[2], row[3], row[4], json.loads(row[5])) for row in rows]
 
     def close(self) -> None:

@@ -159,7 +159,7 @@ class ControlProcess:
         workers = self._wanted_workers or config.workers
         sockets = {name: bound(address.host, address.port) for name, address in config.doors.items()}
         for_envoy = _for_envoy(config.envoy, workers)
-        membership = self._membership = await _among_others(workspace)
+        membership = self._membership = await _among_others(workspace, evidence)
         if membership is not None and begun.given and workspace.override is None:
             await membership.refuse_older(workspace.bundle)
         learning = await open_learning(workspace, evidence, self._clock, UuidV7())
@@ -293,12 +293,12 @@ def _url(config: Config, listener: str, address: Address) -> str:
     return f"{'https' if listener in config.listeners_tls else 'http'}://{address}"
 
 
-async def _among_others(workspace: Workspace) -> Membership | None:
+async def _among_others(workspace: Workspace, evidence: Evidence) -> Membership | None:
     """None where this node shares nothing. Raises ConfigError, AuditError."""
     place = shared_place(workspace)
     if place is None:
         return None
-    membership = Membership(place)
+    membership = Membership(place, evidence.afterwards)
     await membership.open(lambda: facts(workspace, None))
     return membership
 

@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -26,11 +26,15 @@ from router.workspace import Workspace
 
 log = logging.getLogger("lockgate.nodes")
 BEAT_S = 2.0
+LOST_S = 60.0
+"""Nothing was heard of a node for so long: that is on record then, for one whose name never comes again can say nothing itself."""
+LOST, BACK = "node_lost", "node_back"
 NAME = "LOCKGATE_NODE"
 COMPARED = ("version", "config_digest", "catalog_digest", "policy_digest", "model", "bundle_revision", "bundle_sequence", "override")
 """What nodes can differ in. What they all decide by is each decision's own record's business; this is to see it before."""
 Json = Mapping[str, Any]
 Facts = Mapping[str, str | int | None]
+Record = Callable[[str, Json], Awaitable[None]]
 
 
 def facts(workspace: Workspace, model: str | None) -> Facts:
@@ -59,10 +63,12 @@ def said_of_node(workspace: Workspace) -> dict[str, str]:
 
 
 class Membership:
-    """`known` is what this node knew of all at its last beat."""
+    """`known` is what this node knew of all at its last beat. `record` writes to the ledger what has happened, now or as soon as it can."""
 
-    def __init__(self, place: SharedPlace) -> None:
-        self.members: Members = place.members(secrets.token_hex(8), node_name())
+    def __init__(self, place: SharedPlace, record: Record) -> None:
+        self._name = node_name()
+        self.members: Members = place.members(secrets.token_hex(8), self._name)
+        self._record = record
         self.known: Sequence[Member] = ()
         self._facts: Callable[[], Facts] = dict
         self._since: dict[str, tuple[Any, float]] = {}
@@ -111,8 +117,7 @@ class Membership:
     async def _keep_beating(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.members.beat, self._told())
-                self.known = await asyncio.to_thread(self.members.all)
+                await self._beat()
                 self._problem = None
             except AuditError as error:
                 if self._problem is None:
@@ -121,6 +126,18 @@ class Membership:
             except Exception:  # the beats must go on
                 log.exception("saying that this node is there failed in a way that nobody foresaw")
             await asyncio.sleep(BEAT_S)
+
+    async def _beat(self) -> None:
+        """On record before it is marked as such: a crash in between tells of it twice."""
+        if await asyncio.to_thread(self.members.was_lost):
+            await self._record(BACK, {"node": self.members.node, "name": self._name})
+        await asyncio.to_thread(self.members.beat, self._told())
+        self.known = await asyncio.to_thread(self.members.all)
+        for each in await asyncio.to_thread(self.members.lost, LOST_S):
+            log.error("nothing was heard of the node %s (%s) since %s", each.name, each.node, _time(each.seen))
+            times = {"started": _time(each.started), "seen": _time(each.seen)}
+            await self._record(LOST, {"node": each.node, "name": each.name, **times})
+            await asyncio.to_thread(self.members.told_lost, each.node)
 
     def _told(self) -> dict[str, Any]:
         """With since when each is so, by this node's clock."""

@@ -67,6 +67,15 @@ class Members(Protocol):
 
     def all(self) -> Sequence[Member]: ...
 
+    def lost(self, after: float) -> Sequence[Member]:
+        """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so."""
+
+    def told_lost(self, node: str) -> None:
+        """That it is lost is on record."""
+
+    def was_lost(self) -> bool:
+        """Whether others have said of this node that it is lost, since its last beat."""
+
     def close(self) -> None: ...
 
 

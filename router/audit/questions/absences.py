@@ -3,6 +3,9 @@
 A node that has a name among others says it in both (`name`), and is told from them by it. Where a record has none, the ledger is one
 node's, or was written by releases that did not say it: such records are taken for those of one node, and a node's first record with a name
 follows on what is left of them.
+
+Of a node that says nothing any more another one tells (`node_lost`), with when it was heard of last: it is away since, until it starts
+again or is back; where its name never comes again, until that was seen.
 """
 
 from __future__ import annotations
@@ -18,20 +21,27 @@ from router.audit.questions.where import where
 from router.errors import AuditError
 
 STARTED, STOPPED = "started", "stopped"
-CRASHED, STILL = "ended_without_stopping", "not_started_again"
-_RUNS = f"kind = 'system' and event in ('{STARTED}', '{STOPPED}')"
+LOST, BACK = "node_lost", "node_back"
+CRASHED, STILL, SILENT = "ended_without_stopping", "not_started_again", "not_heard_of"
+_RUNS = f"kind = 'system' and event in ('{STARTED}', '{STOPPED}', '{LOST}', '{BACK}')"
 _WORK = "kind in ('decision', 'outcome')"
 _NAMELESS = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """`why`: of a node that stopped, as reasons of a period."""
+    """`time`: when it stopped, was heard of last, or went on; `told`: when that was recorded. `why`: of a node that stopped or was lost, as
+    reasons of a period."""
 
     record: int
     time: int
     stopped: bool
     why: tuple[str, ...]
+    told: int = 0
+
+    @property
+    def lost(self) -> bool:
+        return self.told > 0
 
 
 def absences(trail: Trail, query: Query, now_ns: int) -> list[Period]:
@@ -48,7 +58,13 @@ def _ended(trail: Trail, query: Query, last: dict[str, _Said]) -> Iterator[Perio
     asked = replace(query, since=None, until=None).also(where(_RUNS))
     for row in trail.rows(asked, ("time", "event")):
         node, said = _said(trail, row)
-        if row["event"] == STARTED:
+        if said.lost and (known := last.get(node)) is not None and (known.stopped or known.time > said.time):
+            continue  # it was told of twice, or was started again before anybody told of it
+        if row["event"] == BACK:
+            before = last.get(node)
+            if before is not None and before.lost:
+                yield Period("away", before.time, max(said.time, before.time), 2, 0, 0, before.record, said.record, (SILENT,), node)
+        elif row["event"] == STARTED:
             before = last.get(node) or last.pop(_NAMELESS, None)
             if before is not None:
                 yield _absence(trail, node, before, said)
@@ -60,9 +76,13 @@ def _said(trail: Trail, row: dict[str, Any]) -> tuple[str, _Said]:
     told = trail.leaf(row["record"]).get("details")
     details = told if isinstance(told, dict) else {}
     name, failed = details.get("name"), details.get("failed")
+    node = name if isinstance(name, str) else _NAMELESS
+    if row["event"] == LOST:
+        seen = details.get("seen")
+        since = min(nanoseconds(seen), row["time"]) if isinstance(seen, str) else row["time"]
+        return node, _Said(row["record"], since, True, (CRASHED,), row["time"])
     why = (STOPPED, failed) if isinstance(failed, str) else (STOPPED,)
-    said = _Said(row["record"], row["time"], row["event"] == STOPPED, why)
-    return name if isinstance(name, str) else _NAMELESS, said
+    return node, _Said(row["record"], row["time"], row["event"] == STOPPED, why)
 
 
 def _absence(trail: Trail, node: str, before: _Said, start: _Said) -> Period:
@@ -83,7 +103,11 @@ def _sign_of_life(trail: Trail, start: _Said) -> int:
 
 
 def _going_on(trail: Trail, last: dict[str, _Said], now_ns: int) -> Iterator[Period]:
-    """Nothing where one of them runs, or crashed, which looks the same. Nodes of a release that names none look like one."""
+    """Nothing where one of them runs, or crashed, which looks the same. Nodes of a release that names none look like one. One that was lost
+    is away until that was told: whether another took its place, the ledger does not say."""
+    for node, said in last.items():
+        if said.lost:
+            yield Period("away", said.time, max(said.told, said.time), 1, 0, 0, said.record, said.record, (*said.why, STILL), node)
     if not last or not all(said.stopped for said in last.values()):
         return
     node, end = max(last.items(), key=lambda each: each[1].record)

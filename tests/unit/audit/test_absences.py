@@ -92,3 +92,29 @@ def test_one_that_reaches_into_the_time_that_is_asked_about_is_told(
 def test_a_clock_that_was_set_back_makes_no_time_that_ends_before_it_begins(tmp_path: Path) -> None:
     records = (system(1, "started"), system(9, "stopped"), system(7, "started"), failed(8), system(6, "started"))
     assert [one[:2] for one in found(tmp_path, *records)] == [(6, 6), (7, 9)]
+
+
+def lost(minute: float, name: str, seen: float) -> Entry:
+    return named(minute, "node_lost", name, node="id", started=timestamp(0), seen=timestamp(round(seen * MINUTE)))
+
+
+def test_a_node_that_was_lost_is_away_since_it_was_heard_of_last(tmp_path: Path) -> None:
+    """Until it starts again under its name; a pod that another took the place of never does, and then until that was seen."""
+    begin = (named(1, "started", "a"), named(2, "started", "b"), lost(5, "b", 3.5))
+    never = ("ended_without_stopping", "not_started_again")
+    assert found(tmp_path / "never", *begin, named(6, "started", "c")) == [(3.5, 5, "b", never)]
+    again = [(3.5, 9, "b", ("ended_without_stopping",))]
+    assert found(tmp_path / "again", *begin, named(9, "started", "b")) == again
+    assert found(tmp_path / "twice", *begin, lost(5.5, "b", 4), named(9, "started", "b")) == again
+
+
+def test_a_node_that_stood_still_was_away_until_it_was_back(tmp_path: Path) -> None:
+    """It ended in order later, which is told as ever."""
+    records = (named(1, "started", "a"), named(2, "started", "b"), lost(5, "b", 3.5), named(7, "node_back", "b"), named(8, "stopped", "b"))
+    assert found(tmp_path, *records, named(9, "started", "b")) == [(3.5, 7, "b", ("not_heard_of",)), (8, 9, "b", ("stopped",))]
+
+
+def test_what_was_started_again_before_anybody_told_is_not_lost(tmp_path: Path) -> None:
+    """The start told of the crash already."""
+    records = (named(1, "started", "a"), named(2, "started", "b"), named(4, "started", "b"), lost(5, "b", 3.5))
+    assert found(tmp_path, *records) == [(4, 4, "b", ("ended_without_stopping",))]

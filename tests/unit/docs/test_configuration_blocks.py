@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ THEIRS = re.compile(
 
 
 class Everything(dict[str, str]):
-    """An environment in which every variable is set."""
+    """An environment in which every variable is set, each to something else."""
 
     def get(self, name: str, default: Any = None) -> str:
         if name.endswith("_URL"):
             return f"postgresql://node@127.0.0.1/{name.lower()}"
-        return "whsec_" + "QUJD" * 10
+        return "whsec_" + b64encode(name.encode().ljust(30, b".")).decode()
 
 
 def blocks() -> list[Any]:

@@ -87,6 +87,10 @@ class Known:
         return SimpleNamespace(node=node, all=lambda: self.others)
 
 
+async def unrecorded(event: str, details: object) -> None:
+    raise AssertionError(event)
+
+
 @pytest.mark.parametrize(
     "others",
     [(runs(7),), (runs(5), runs(7, alive=False)), (runs(7), runs(None), Told("old"))],
@@ -94,7 +98,7 @@ class Known:
 )
 async def test_a_new_node_takes_no_older_bundle_than_others_had(others: tuple[Told, ...]) -> None:
     """It remembers nothing by itself, and whoever gives bundles may be behind, or want to be."""
-    membership = Membership(Known(*others))  # type: ignore[arg-type]  # all that is asked of it
+    membership = Membership(Known(*others), unrecorded)  # type: ignore[arg-type]  # all that is asked of it
     for sequence in (6, None):
         with pytest.raises(BundleError) as caught:
             await membership.refuse_older(bundle_of(sequence))
@@ -106,7 +110,7 @@ async def test_a_new_node_takes_no_older_bundle_than_others_had(others: tuple[To
 async def test_what_others_put_over_their_sources_bundle_bars_nothing() -> None:
     """A rollout's candidate is in force on the nodes that were told so, and its source has it later; nor do nodes without a number."""
     for others in ((), (runs(7, "a" * 64),), (runs(None),), (runs("x"),)):
-        membership = Membership(Known(*others))  # type: ignore[arg-type]  # as above
+        membership = Membership(Known(*others), unrecorded)  # type: ignore[arg-type]  # as above
         await membership.refuse_older(bundle_of(1))
         await membership.refuse_older(None)
 

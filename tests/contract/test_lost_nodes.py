@@ -1,0 +1,123 @@
+"""A node that says nothing any more is on record: by one of the others, in one PostgreSQL, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from adapters.postgres.connection import Server
+from adapters.postgres.members import PostgresMembers
+from router.errors import AuditError
+from router.wiring import membership as module
+from router.wiring.membership import NAME, Membership
+from tests.postgres_server import PostgresServer
+
+LEASE_S, LOST_S, BEAT_S = 0.5, 1.0, 0.05
+
+
+class Place:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def members(self, node: str, name: str) -> PostgresMembers:
+        return PostgresMembers(self._server, node, name, LEASE_S, 0.0)
+
+
+class Nodes:
+    """`told`: what each has recorded. A ledger that is `away` takes nothing."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._place = Place(server)
+        self._monkeypatch = monkeypatch
+        self.told: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.living: list[Membership] = []
+        self.away = 0
+
+    async def start(self, name: str) -> Membership:
+        self._monkeypatch.setenv(NAME, name)
+
+        async def record(event: str, details: Mapping[str, Any]) -> None:
+            if self.away:
+                self.away -= 1
+                raise AuditError("The ledger is away.")
+            self.told.append((name, event, details))
+
+        made = Membership(self._place, record)  # type: ignore[arg-type]  # all of it that is asked for
+        self.living.append(made)
+        await made.open(dict)
+        return made
+
+    async def heard(self, times: int) -> list[tuple[str, str, str]]:
+        """(who told, what, of whom)"""
+        async with asyncio.timeout(30):
+            while len(self.told) < times:  # noqa: ASYNC110  # what is waited for wakes nobody
+                await asyncio.sleep(0.02)
+        return [(by, event, details["name"]) for by, event, details in self.told]
+
+
+async def vanish(node: Membership) -> None:
+    """As if it had been killed: nothing of it is heard, and it says no goodbye."""
+    beating = node._beating
+    assert beating is not None
+    beating.cancel()
+    with suppress(asyncio.CancelledError):
+        await beating
+
+
+@pytest.fixture
+async def nodes(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
+    monkeypatch.setattr(module, "BEAT_S", BEAT_S)
+    monkeypatch.setattr(module, "LOST_S", LOST_S)
+    made = Nodes(postgres.server(), monkeypatch)
+    yield made
+    for each in made.living:
+        await each.close()
+
+
+async def test_one_of_the_others_says_so_once(nodes: Nodes) -> None:
+    """The one that has been there for longest, and the next where it is that one that was lost."""
+    a, b, c = [await nodes.start(name) for name in "abc"]
+    await vanish(c)
+    assert await nodes.heard(1) == [("a", "node_lost", "c")]
+    (_, _, details) = nodes.told[0]
+    assert (details["node"], details["started"] <= details["seen"]) == (c.members.node, True)
+    await vanish(a)
+    assert await nodes.heard(2) == [("a", "node_lost", "c"), ("b", "node_lost", "a")]
+    await asyncio.sleep(10 * BEAT_S)
+    assert len(nodes.told) == 2
+    assert b.known
+
+
+async def test_one_that_only_stood_still_says_that_it_is_back(nodes: Nodes) -> None:
+    """And may be lost again."""
+    await nodes.start("a")
+    b = await nodes.start("b")
+    for turn in range(2):
+        await vanish(b)
+        assert (await nodes.heard(2 * turn + 1))[-1] == ("a", "node_lost", "b")
+        b._beating = asyncio.create_task(b._keep_beating())
+        assert (await nodes.heard(2 * turn + 2))[-1] == ("b", "node_back", "b")
+
+
+async def test_of_one_that_stopped_or_was_started_again_nobody_says_so(nodes: Nodes) -> None:
+    """Its own records tell of it."""
+    await nodes.start("a")
+    b, c = await nodes.start("b"), await nodes.start("c")
+    await b.close()
+    await vanish(c)
+    await nodes.start("c")
+    d = await nodes.start("d")
+    await vanish(d)
+    assert await nodes.heard(1) == [("a", "node_lost", "d")]
+
+
+async def test_what_could_not_be_recorded_is_told_again(nodes: Nodes) -> None:
+    await nodes.start("a")
+    nodes.away = 3
+    await vanish(await nodes.start("b"))
+    assert await nodes.heard(1) == [("a", "node_lost", "b")]
+    assert nodes.away == 0
