@@ -16,6 +16,7 @@ from typing import Any
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from router.audit.records.canonical import timestamp
 from router.bundle.content import Bundle
 from router.bundle.standing import Accepted, check_newer
 from router.config.evidence import PostgresStoreSettings
@@ -28,6 +29,7 @@ log = logging.getLogger("lockgate.nodes")
 BEAT_S = 2.0
 LOST_S = 60.0
 """Nothing was heard of a node for so long: that is on record then, for one whose name never comes again can say nothing itself."""
+SECOND_NS = 1_000_000_000
 LOST, BACK = "node_lost", "node_back"
 NAME = "LOCKGATE_NODE"
 COMPARED = ("version", "config_digest", "catalog_digest", "policy_digest", "model", "bundle_revision", "bundle_sequence", "override")
@@ -135,8 +137,9 @@ class Membership:
         self.known = await asyncio.to_thread(self.members.all)
         for each in await asyncio.to_thread(self.members.lost, LOST_S):
             log.error("nothing was heard of the node %s (%s) since %s", each.name, each.node, _time(each.seen))
-            times = {"started": _time(each.started), "seen": _time(each.seen)}
-            await self._record(LOST, {"node": each.node, "name": each.name, **times})
+            times = {"started": each.started, "seen": each.seen}
+            exactly = {name: timestamp(round(at * SECOND_NS)) for name, at in times.items()}
+            await self._record(LOST, {"node": each.node, "name": each.name, **exactly})
             await asyncio.to_thread(self.members.told_lost, each.node)
 
     def _told(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -198,3 +199,20 @@ def test_both_end_in_order_and_their_ledger_verifies(both: Cluster) -> None:
     assert [node.process.stop() for node in both.nodes] == [0, 0]
     verified = command(one, "audit", "verify", "--personal")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_and_never_comes_again_is_on_record(pair: Cluster) -> None:
+    """The other says so, and since when nothing was heard of it; whoever asks when nodes were away hears it."""
+    one, two = pair.nodes
+    held(two)
+    two.process.kill()
+    told = until(lambda: [each for each in pair.place.leaves() if each.get("event") == "node_lost"], "it was missed", seconds=120)
+    (lost,) = [each["details"] for each in told]
+    gone = [each for each in one.control("GET", "/v1/nodes").json["nodes"] if not each["alive"]]
+    assert [(each["node"], each["name"], each["seen"]) for each in gone] == [(lost["node"], lost["name"], lost["seen"][:19] + "Z")]
+    shown = command(one, "audit", "degraded", "--json")
+    away = [each for each in map(json.loads, shown.stdout.splitlines()) if each["part"] == "away"]
+    assert [(each["node"], each["since"], each["reasons"]) for each in away] == [
+        (lost["name"], lost["seen"], ["ended_without_stopping", "not_started_again"])
+    ]

@@ -24,6 +24,8 @@ STARTED, STOPPED = "started", "stopped"
 LOST, BACK = "node_lost", "node_back"
 CRASHED, STILL, SILENT = "ended_without_stopping", "not_started_again", "not_heard_of"
 _RUNS = f"kind = 'system' and event in ('{STARTED}', '{STOPPED}', '{LOST}', '{BACK}')"
+CLOCKS_NS = 10_000_000_000
+"""The database's clock, by which a node was heard of last, may be behind the node's."""
 _WORK = "kind in ('decision', 'outcome')"
 _NAMELESS = ""
 
@@ -58,7 +60,7 @@ def _ended(trail: Trail, query: Query, last: dict[str, _Said]) -> Iterator[Perio
     asked = replace(query, since=None, until=None).also(where(_RUNS))
     for row in trail.rows(asked, ("time", "event")):
         node, said = _said(trail, row)
-        if said.lost and (known := last.get(node)) is not None and (known.stopped or known.time > said.time):
+        if said.lost and (known := last.get(node)) is not None and (known.stopped or known.time > said.time + CLOCKS_NS):
             continue  # it was told of twice, or was started again before anybody told of it
         if row["event"] == BACK:
             before = last.get(node)
@@ -78,11 +80,16 @@ def _said(trail: Trail, row: dict[str, Any]) -> tuple[str, _Said]:
     name, failed = details.get("name"), details.get("failed")
     node = name if isinstance(name, str) else _NAMELESS
     if row["event"] == LOST:
-        seen = details.get("seen")
-        since = min(nanoseconds(seen), row["time"]) if isinstance(seen, str) else row["time"]
-        return node, _Said(row["record"], since, True, (CRASHED,), row["time"])
+        return node, _Said(row["record"], min(_seen(details, row["time"]), row["time"]), True, (CRASHED,), row["time"])
     why = (STOPPED, failed) if isinstance(failed, str) else (STOPPED,)
     return node, _Said(row["record"], row["time"], row["event"] == STOPPED, why)
+
+
+def _seen(details: dict[str, Any], otherwise: int) -> int:
+    try:
+        return nanoseconds(details["seen"])
+    except (LookupError, TypeError, ValueError):  # which is for a verification to report
+        return otherwise
 
 
 def _absence(trail: Trail, node: str, before: _Said, start: _Said) -> Period:

@@ -116,5 +116,11 @@ def test_a_node_that_stood_still_was_away_until_it_was_back(tmp_path: Path) -> N
 
 def test_what_was_started_again_before_anybody_told_is_not_lost(tmp_path: Path) -> None:
     """The start told of the crash already."""
-    records = (named(1, "started", "a"), named(2, "started", "b"), named(4, "started", "b"), lost(5, "b", 3.5))
+    records = (named(1, "started", "a"), named(2, "started", "b"), named(4, "started", "b"), lost(5, "b", 3.5), named(6, "stopped", "b"))
     assert found(tmp_path, *records) == [(4, 4, "b", ("ended_without_stopping",))]
+
+
+def test_a_time_that_cannot_be_read_is_that_of_the_record(tmp_path: Path) -> None:
+    """Which a verification reports; who asks is answered."""
+    records = (named(1, "started", "a"), named(2, "started", "b"), named(5, "node_lost", "b", seen="soon"))
+    assert found(tmp_path, *records) == [(5, 5, "b", ("ended_without_stopping", "not_started_again"))]
