@@ -79,6 +79,8 @@ METRICS = {
     "lockgate.canary.requests": "Requests of routes with two destinations, by destination, result and class of status.",
     "lockgate.cors.preflights": "Browsers' questions about CORS that were answered with yes.",
     "lockgate.verdicts": "Verdicts by effect and first reason.",
+    "lockgate.state.capacity": "Bytes of the disk that `state` is on.",
+    "lockgate.state.free": "Bytes of it that are free.",
     "lockgate.audit.duration": "Seconds until a record was durable, as the request waited for it.",
     "lockgate.audit.failures": "Records that could not be made durable.",
     "lockgate.audit.late": "Outcomes that wait to be recorded because the ledger, or the keys that it seals with, were away.",

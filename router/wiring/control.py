@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -282,11 +283,13 @@ class ProcessStatus:
         age_gauge = _gauge("lockgate.config.age", age, "seconds")
         aged = self._bundles.age if self._bundles is not None else None
         bundle = _gauge("lockgate.policy.age", aged or 0.0, "seconds")
+        state = [_gauge(name, value, "bytes") for name, value in state_disk(self._reloading.workspace).items()]
         gauges = [_gauge(name, value) for name, value in values.items()]
         gauges += [_gauge(name, value, "seconds" if name.endswith(".age") else "") for name, value in self._deliveries().items()]
         nodes = () if self._nodes is None else self._nodes.figures()
         return [
             *gauges,
+            *state,
             age_gauge,
             bundle,
             *witnessed,
@@ -323,6 +326,15 @@ class ProcessStatus:
         for projection, records in self._lags().items():
             family.add_metric([projection], records)
         return family
+
+
+def state_disk(workspace: Workspace) -> dict[str, int]:
+    """Nothing of one that does not say."""
+    try:
+        disk = shutil.disk_usage(workspace.path(workspace.config.state))
+    except OSError:
+        return {}
+    return {"lockgate.state.capacity": disk.total, "lockgate.state.free": disk.free}
 
 
 def _gauge(name: str, value: float, unit: str = "") -> Metric:

@@ -20,7 +20,7 @@ from tests.needs import needs_program
 from tests.unit.docs.pages import headings, page
 
 HERE = Path(__file__).parent
-UNITS = {".age": "_seconds", ".expiry": "_days"}
+UNITS = {".age": "_seconds", ".expiry": "_days", ".free": "_bytes", ".capacity": "_bytes"}
 NAMED = [rule for rule in RULES if "alert" in rule]
 HOW = "`make debian` installs it"
 # A quarter of its work would be to collect garbage that there is room for.
