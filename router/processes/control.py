@@ -298,7 +298,7 @@ async def _among_others(workspace: Workspace, evidence: Evidence) -> Membership 
     place = shared_place(workspace)
     if place is None:
         return None
-    membership = Membership(place, evidence.afterwards)
+    membership = Membership(place, evidence)
     await membership.open(lambda: facts(workspace, None))
     return membership
 

@@ -9,10 +9,10 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
@@ -36,7 +36,14 @@ COMPARED = ("version", "config_digest", "catalog_digest", "policy_digest", "mode
 """What nodes can differ in. What they all decide by is each decision's own record's business; this is to see it before."""
 Json = Mapping[str, Any]
 Facts = Mapping[str, str | int | None]
-Record = Callable[[str, Json], Awaitable[None]]
+
+
+class Recording(Protocol):
+    async def system(self, event: str, details: Json) -> None:
+        """Raises AuditError where it is not on record, or may not be."""
+
+    async def afterwards(self, event: str, details: Json) -> None:
+        """As soon as the ledger is there."""
 
 
 def facts(workspace: Workspace, model: str | None) -> Facts:
@@ -65,12 +72,12 @@ def said_of_node(workspace: Workspace) -> dict[str, str]:
 
 
 class Membership:
-    """`known` is what this node knew of all at its last beat. `record` writes to the ledger what has happened, now or as soon as it can."""
+    """`known` is what this node knew of all at its last beat. `evidence` has what happens to them on record."""
 
-    def __init__(self, place: SharedPlace, record: Record) -> None:
+    def __init__(self, place: SharedPlace, evidence: Recording) -> None:
         self._name = node_name()
         self.members: Members = place.members(secrets.token_hex(8), self._name)
-        self._record = record
+        self._evidence = evidence
         self.known: Sequence[Member] = ()
         self._facts: Callable[[], Facts] = dict
         self._since: dict[str, tuple[Any, float]] = {}
@@ -130,16 +137,17 @@ class Membership:
             await asyncio.sleep(BEAT_S)
 
     async def _beat(self) -> None:
-        """On record before it is marked as such: a crash in between tells of it twice."""
+        """That another is lost is on record before it is marked as such: a crash in between tells of it twice. Whether a ledger is there or
+        not, this node says that it lives."""
         if await asyncio.to_thread(self.members.was_lost):
-            await self._record(BACK, {"node": self.members.node, "name": self._name})
+            await self._evidence.afterwards(BACK, {"node": self.members.node, "name": self._name})
         await asyncio.to_thread(self.members.beat, self._told())
         self.known = await asyncio.to_thread(self.members.all)
         for each in await asyncio.to_thread(self.members.lost, LOST_S):
             log.error("nothing was heard of the node %s (%s) since %s", each.name, each.node, _time(each.seen))
             times = {"started": each.started, "seen": each.seen}
             exactly = {name: timestamp(round(at * SECOND_NS)) for name, at in times.items()}
-            await self._record(LOST, {"node": each.node, "name": each.name, **exactly})
+            await self._evidence.system(LOST, {"node": each.node, "name": each.name, **exactly})
             await asyncio.to_thread(self.members.told_lost, each.node)
 
     def _told(self) -> dict[str, Any]:

@@ -27,6 +27,21 @@ class Place:
         return PostgresMembers(self._server, node, name, LEASE_S, 0.0)
 
 
+class Evidence:
+    def __init__(self, name: str, nodes: Nodes) -> None:
+        self._name = name
+        self._nodes = nodes
+
+    async def system(self, event: str, details: Mapping[str, Any]) -> None:
+        if self._nodes.away:
+            self._nodes.away -= 1
+            raise AuditError("The ledger is away.")
+        await self.afterwards(event, details)
+
+    async def afterwards(self, event: str, details: Mapping[str, Any]) -> None:
+        self._nodes.told.append((self._name, event, details))
+
+
 class Nodes:
     """`told`: what each has recorded. A ledger that is `away` takes nothing."""
 
@@ -40,13 +55,7 @@ class Nodes:
     async def start(self, name: str) -> Membership:
         self._monkeypatch.setenv(NAME, name)
 
-        async def record(event: str, details: Mapping[str, Any]) -> None:
-            if self.away:
-                self.away -= 1
-                raise AuditError("The ledger is away.")
-            self.told.append((name, event, details))
-
-        made = Membership(self._place, record)  # type: ignore[arg-type]  # all of it that is asked for
+        made = Membership(self._place, Evidence(name, self))  # type: ignore[arg-type]  # all of it that is asked for
         self.living.append(made)
         await made.open(dict)
         return made

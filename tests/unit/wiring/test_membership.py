@@ -87,8 +87,14 @@ class Known:
         return SimpleNamespace(node=node, all=lambda: self.others)
 
 
-async def unrecorded(event: str, details: object) -> None:
-    raise AssertionError(event)
+class Unasked:
+    async def system(self, event: str, details: object) -> None:
+        raise AssertionError(event)
+
+    afterwards = system
+
+
+unrecorded = Unasked()
 
 
 @pytest.mark.parametrize(
