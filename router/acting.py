@@ -27,6 +27,19 @@ def named(claims: Mapping[str, Any], subject_id: str = "") -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def readable(claims: Mapping[str, Any]) -> bool:
+    """Whether `named` finds all who act by these claims: each has a name, and there are not too many."""
+    acting, steps = claims.get("act"), 0
+    while acting is not None:
+        if not isinstance(acting, Mapping) or steps == MOST_ACTORS:
+            return False
+        name = acting.get("sub")
+        if not isinstance(name, str) or not name:
+            return False
+        acting, steps = acting.get("act"), steps + 1
+    return True
+
+
 def acting_claims(names: Iterable[str]) -> dict[str, Any]:
     """The claims that say that these act, the nearest first; none where nobody does."""
     found: dict[str, Any] = {}

@@ -22,6 +22,10 @@ class ConfigError(LockgateError):
         self.faults = faults
 
 
+class UnpreparedError(ConfigError):
+    """Nobody could say whether the configuration can be served: nothing is known to be wrong with it."""
+
+
 class BundleError(ConfigError):
     """A bundle of policies that is not used; `code` says why."""
 

@@ -134,8 +134,8 @@ class PolicyObserver(Protocol):
 @quickly_made
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What makes an event the same one. `key`: SHA-256 over tenant, source and id. `answer`: what whoever sends it again is told; nothing
-    personal is in it."""
+    """What makes an event the same one. `key`: SHA-256 over tenant, source, id and who sent it with a credential of their own. `answer`:
+    what whoever sends it again is told; nothing personal is in it."""
 
     key: bytes
     answer: bytes

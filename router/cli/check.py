@@ -15,6 +15,7 @@ from router.audit.questions.saved import FILE, saved_queries
 from router.bundle.versions import OVERRIDE
 from router.catalog import Catalog
 from router.cli.common import config_option, console, json_option, print_json
+from router.cli.harmless import say
 from router.errors import ConfigError
 from router.faults import Document, Fault, Loc
 from router.policy.evaluating import Policies
@@ -62,7 +63,7 @@ def check(config: Path, as_json: bool) -> int:
         print_json({**told, **summary(workspace), "overridden_by": over})
     else:
         for each in warnings:
-            click.echo(f"warning: {each}")
+            say(f"warning: {each}")
         _show(workspace)
         if override is not None:
             console().print(
@@ -223,7 +224,7 @@ def _report(faults: tuple[str, ...], as_json: bool) -> None:
         print_json({"ok": False, "faults": [_parted(fault) for fault in faults]})
         return
     for fault in faults:
-        click.echo(fault)
+        say(fault)
     console(error=True).print(f"[red]{len(faults)} fault{'s' if len(faults) != 1 else ''}[/]")
 
 

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
+
+from router.cli.harmless import harmless_json, harmless_text
 
 config_option = click.option(
     "--config",
@@ -23,7 +24,6 @@ config_option = click.option(
     show_envvar=True,
     help="The configuration file, or the folder that has it.",
 )
-OBEYED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))  # categories of Unicode
 PIPED_WIDTH = 10_000  # a table is as wide as what is in it, and no wider
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -40,13 +40,6 @@ class Screen(Console):
             yield segment if segment.control else Segment(harmless_text(segment.text), segment.style)
 
 
-def harmless_text(text: str) -> str:
-    """Control and format characters as they are written in JSON, but for the ends of lines."""
-    if text.isprintable():
-        return text
-    return "".join(f"\\u{ord(each):04x}" if each != "\n" and category(each) in OBEYED else each for each in text)
-
-
 def console(*, error: bool = False) -> Console:
     """Colours only on a terminal and without NO_COLOR; lines are never broken, nor cells cut short, when the output is read by a program or
     kept in a file."""
@@ -58,4 +51,4 @@ def console(*, error: bool = False) -> Console:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    click.echo(harmless_json(json.dumps(value, ensure_ascii=False, indent=2)))

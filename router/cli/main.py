@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from router.cli.harmless import harmless_text
 from router.cli.lazy import LazyGroup
 from router.errors import ConfigError, LockgateError
 
@@ -63,7 +65,9 @@ def run(arguments: Sequence[str]) -> int:
         result = lockgate.main(args=list(arguments), prog_name="lockgate", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)  # of what another side said, or a file has, too
+        click.echo(harmless_text(shown.getvalue()), nl=False, err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -75,13 +79,17 @@ def run(arguments: Sequence[str]) -> int:
 
 def _failed(error: Exception) -> int:
     if isinstance(error, ConfigError):
-        click.echo("\n".join(error.faults), err=True)
+        _say("\n".join(error.faults))
         return FAILED
     if isinstance(error, LockgateError):
-        click.echo(f"lockgate: {error}", err=True)
+        _say(f"lockgate: {error}")
         return FAILED
-    click.echo(f"lockgate: something unexpected happened ({type(error).__name__}: {error}); LOCKGATE_DEBUG=1 shows where.", err=True)
+    _say(f"lockgate: something unexpected happened ({type(error).__name__}: {error}); LOCKGATE_DEBUG=1 shows where.")
     return UNEXPECTED
+
+
+def _say(text: str) -> None:
+    click.echo(harmless_text(text), err=True)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.common import console, print_json
+from router.cli.harmless import one_line
 from router.review.state import RESTING, said
 
 PROBLEMS = {
@@ -73,7 +74,7 @@ def print_whole(out: Console, found: dict[str, Any]) -> None:
     out.print(table)
     for step in found["history"]:
         by = f" by {step['by']}" if step["by"] else ""
-        comment = f": {step['comment']}" if step["comment"] else ""
+        comment = f": {one_line(step['comment'])}" if step["comment"] else ""
         unrecorded = "" if step["recorded"] else " (not in the audit trail yet)"
         out.print(text_of(f"  {step['time']}  {step['event']}{by}{comment}{unrecorded}"))
     if found["reply"] is not None:

@@ -15,6 +15,7 @@ from router.secret import Secret
 from router.settings import Address, Bool, Count, Listen, Name, Network, Size, Span, Strict, Text
 from router.templates import Line, TextTemplate
 
+TIMED = frozenset(("standard-webhooks", "stripe", "slack"))  # schemes that sign when, and take it within `tolerance`
 Scheme = Literal["standard-webhooks", "github", "stripe", "slack", "hmac", "sns"]
 
 
@@ -117,10 +118,25 @@ class EventsConfig(Strict):
     tls: MutualTls | None = Field(default=None, description="Certificate and key; served unencrypted without.")
     allow: tuple[Network, ...] = Field(default=(), description="Networks that senders may be in; any where none is named.")
     deny: tuple[Network, ...] = Field(default=(), description="Networks that senders may not be in, also within what is allowed.")
-    remember: Span = Field(default=7 * 86400.0, description="How long an event is known, so that another of its id is the same.")
+    remember: Span = Field(
+        default=7 * 86400.0,
+        description="How long an event is known, so that another of its id is the same; at least twice each `tolerance`.",
+    )
     body: Size = Field(default=1 << 20, description="Longest event.")
     most_pending: Count = Field(default=100_000, description="Deliveries that may wait; while there are more, no events are taken.")
     sources: Mapping[Name, EventSource] = Field(min_length=1, description="Where events come from, by name.")
+
+    @model_validator(mode="after")
+    def _known_as_long_as_taken(self) -> Self:
+        """A signed time may be ahead of ours by as much as it may be behind: so long what is sent once more has to be known."""
+        for name, source in self.sources.items():
+            signed = source.signature
+            if signed is not None and signed.scheme in TIMED and self.remember < 2 * signed.tolerance:
+                least = f"{2 * signed.tolerance:g}s"
+                raise ValueError(
+                    f"has 'remember' below {least}, twice the 'tolerance' of '{name}': what is replayed would be decided again"
+                )
+        return self
 
 
 SCHEME_NAMES: Mapping[str, EventNames] = {

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
+from router.control.judging import Facts
 from router.control.permissions import CONTROL, ROLES, SCOPES, Permission
 from router.decision import Subject
 from router.errors import RefusedError
+from router.identity.break_glass import METHOD as BREAK_GLASS
 from router.identity.key_service import KeyOrder
 
+ADMIN = "admin"
 TYPES = ("user", "service")
 MAX_TEXT = 256
 MAX_LISTED = 100
+MAX_ROLES = 8192  # bytes of all of them: they stand in the record that says that the key was made
+SAID_BY_TWO = frozenset(
+    {
+        Permission.REVIEWS_DECIDE,
+        Permission.POLICY_PROPOSE,
+        Permission.POLICY_APPROVE,
+        Permission.PROPOSALS_PROPOSE,
+        Permission.PROPOSALS_APPROVE,
+    }
+)
+"""What two people have to agree on: whoever could make keys for it in others' names would be both."""
+
+
+class Maker(Protocol):
+    """Who asks for a key over the API."""
+
+    @property
+    def subject(self) -> Subject: ...
+
+    @property
+    def permissions(self) -> frozenset[Permission]: ...
+
+    @property
+    def facts(self) -> Facts: ...
 
 
 def key_order(
@@ -29,17 +57,32 @@ def key_order(
         _plain(field, text)
     for field, listed in (("role", roles), ("group", groups), ("scope", scopes)):
         _listed(field, listed)
+    if len("".join(roles).encode()) > MAX_ROLES:
+        raise _refused(f"All roles of a key together have at most {MAX_ROLES} bytes.")
     if kind not in TYPES:
         raise _refused(f"The type must be one of {', '.join(TYPES)}.")
     _meaningful(roles, scopes)
     return KeyOrder(name, Subject(subject, kind, tuple(roles), tuple(groups), tenant), frozenset(scopes), expires_ns)
 
 
-def check_escalation(given: frozenset[Permission], holder: frozenset[Permission]) -> None:
-    """Raises RefusedError: who may make keys may still not make one that can do more than they can. `given`: what policy lets it do."""
-    missing = given - holder
-    if missing:
-        raise RefusedError(f"Your own key lacks {', '.join(sorted(missing))}.", "privilege_escalation", 403)
+def check_escalation(order: KeyOrder, given: frozenset[Permission], maker: Maker) -> None:
+    """Who may make keys may still not make one that can do more than they can. `given`: what policy lets the key do. An administrator may
+    do everything, and makes keys for anybody. Raises RefusedError `privilege_escalation`."""
+    if maker.subject.authenticated_by == BREAK_GLASS:
+        raise _more("Break-glass is nobody in particular, so it makes no keys, which would outlast it; it can revoke them.")
+    if missing := given - maker.permissions:
+        raise _more(f"Your own key lacks {', '.join(sorted(missing))}.")
+    own, wanted = maker.subject, order.subject
+    if CONTROL in maker.facts.scopes and ADMIN in own.roles:
+        return
+    if own.tenant is not None and wanted.tenant != own.tenant:
+        raise _more("You belong to one tenant, so you make keys for that one only.")
+    if not given:
+        return
+    if more := (set(wanted.roles) - set(own.roles)) | (set(wanted.groups) - set(own.groups)):
+        raise _more(f"You have not all roles and groups that the key would have in the control API: {', '.join(sorted(more))[:MAX_TEXT]}.")
+    if given & SAID_BY_TWO and wanted.id != own.id:
+        raise _more(f"Only an administrator makes keys with {', '.join(sorted(given & SAID_BY_TWO))} for somebody else.")
 
 
 def _meaningful(roles: Sequence[str], scopes: Sequence[str]) -> None:
@@ -60,6 +103,10 @@ def _listed(field: str, listed: Sequence[str]) -> None:
 def _plain(field: str, text: str) -> None:
     if not text.strip() or len(text) > MAX_TEXT or not text.isprintable():
         raise _refused(f"The {field} must be printable text of 1 to {MAX_TEXT} characters.")
+
+
+def _more(sentence: str) -> RefusedError:
+    return RefusedError(sentence, "privilege_escalation", 403)
 
 
 def _refused(sentence: str) -> RefusedError:

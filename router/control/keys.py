@@ -27,10 +27,12 @@ async def create(wanted: NewKey, services: Services, caller: Caller) -> CreatedK
     expires_ns = nanoseconds(wanted.expires)
     order = key_order(wanted.name, wanted.subject, wanted.type, wanted.roles, wanted.groups, wanted.tenant, wanted.scopes, expires_ns)
     wanted_facts = Facts("key", order.subject.roles, order.scopes, order.subject.tenant)
-    check_escalation(services.judge.permissions(wanted_facts), caller.permissions)
+    check_escalation(order, services.judge.permissions(wanted_facts), caller)
+    whose = await services.acts.person(order.subject.id)
     key, plain = await asyncio.to_thread(services.keys.create, order, caller.id)
     # Should this fail, the key is stored but nobody has its secret.
-    await services.record("key_created", {"key": key.id, "scopes": sorted(key.scopes), "by_key": caller.key_id})
+    what = {"key": key.id, "scopes": sorted(key.scopes), "roles": sorted(key.subject.roles), "expires": key.expires_ns is not None}
+    await services.record("key_created", {**what, "for": whose, "by_key": caller.key_id})
     return CreatedKey(**shown(key), key=plain)
 
 

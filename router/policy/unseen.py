@@ -28,7 +28,7 @@ from router.stages.signals import KINDS
 
 SIGNALS, FINDINGS, UNKNOWN = ("signals",), ("signals", "findings"), ("signals", "unknown")
 SHIPPED = ("injection", "text.hidden_characters", "text.mixed_script", *sorted({*pii().names, *secrets().names}))
-ONCE, OFTEN = {"score": 1, "count": 1}, {"score": 1, "count": 1000}
+ONCE, OFTEN = {"score": 1, "count": 1}, {"score": 1, "count": 1_000_000_000}
 MOST = 3000  # requests that pass, of as many as there are
 MOST_EXPLAINED = 200  # of those that findings of a kind would stop; a rule is looked for that lets them
 MOST_LEFT_OUT = 40  # sets of rules that are left out, to see whether they let a request pass

@@ -16,7 +16,7 @@ import watchfiles
 from router.bundle.versions import Override
 from router.config import Config
 from router.config.tls import MutualTls
-from router.errors import BundleError, ConfigError, LockgateError, SecretError
+from router.errors import BundleError, ConfigError, LockgateError, SecretError, UnpreparedError
 from router.processes.bundles import Bundles, refuse_older
 from router.processes.evidence import Evidence
 from router.processes.supervisor import Assignment, Supervisor
@@ -230,7 +230,9 @@ class Reloader:
             raise self._refused(workspace, error) from error
 
     def _refused(self, workspace: Workspace, error: ConfigError) -> ConfigError:
-        """What only the engine finds in a new bundle is a refusal of that bundle."""
+        """What only the engine finds in a new bundle is a refusal of that bundle; that no worker could look at it is none."""
+        if isinstance(error, UnpreparedError):
+            return error
         before = self._bundles.bundle
         if workspace.bundle is not None and (before is None or before.digest != workspace.bundle.digest):
             return BundleError(str(error), "bundle_policy_refused")

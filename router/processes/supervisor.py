@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakSet
 
-from router.errors import ConfigError, LockgateError
+from router.errors import ConfigError, LockgateError, UnpreparedError
 from router.ipc import Handler, Peer, RemoteError, connect, heard
 from router.processes import messages
 from router.processes.launching import Duty, Loading
@@ -25,6 +25,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 HEALTHY_AFTER_S = 30.0
 MOST_UNHEARD = 16 << 20  # bytes that wait for a worker which takes nothing
 ANSWER_S, PREPARE_S = 3.0, 60.0  # a worker that is stuck must not stop everybody who asks
+ELSEWHERE = frozenset(("worker_silent", "state_unavailable", "audit_unavailable", "secret_unavailable"))  # than in what is prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +128,18 @@ class Supervisor:
 
     async def _prepared(self, assignment: Assignment) -> list[Worker]:
         """Those that are to take it up. Where all are gone the next that comes is waited for: nobody else can say whether it can be served.
-        Raises ConfigError."""
+        Raises ConfigError; UnpreparedError where nobody could say it, or for what lies elsewhere."""
         until = time.monotonic() + PREPARE_S
         while True:
             workers = list(self._workers.values())
             faults = await asyncio.gather(*(self._prepare(each, assignment) for each in workers), return_exceptions=True)
             for fault in faults:
                 if isinstance(fault, RemoteError) and fault.code != "peer_gone":
-                    raise ConfigError(str(fault))
+                    raise (UnpreparedError if fault.code in ELSEWHERE else ConfigError)(str(fault))
             if None in faults:
                 return workers
             if time.monotonic() > until:
-                raise ConfigError(f"No worker was there for {PREPARE_S:g} seconds to say whether it can be served.")
+                raise UnpreparedError(f"No worker was there for {PREPARE_S:g} seconds to say whether it can be served.")
             await asyncio.sleep(FIRST_PAUSE_S)
 
     async def _prepare(self, worker: Worker, assignment: Assignment) -> None:

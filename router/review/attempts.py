@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from router.errors import ReviewError
+from router.identity.break_glass import METHOD as BREAK_GLASS
 from router.ports import Review
 from router.review import deadlines, terms
 from router.review.approving import Approval
@@ -91,6 +92,10 @@ def check(attempt: Attempt) -> None:
             raise ReviewError("Only who asked for the request may do this.", "not_requester")
         return
     _entitled(attempt)
+    if attempt.kind in APPROVING and attempt.reviewer.authenticated_by == BREAK_GLASS:
+        raise ReviewError(
+            "Break-glass is nobody in particular, so it may be who asked: it approves nothing, and can reject.", "self_approval"
+        )
     if attempt.by_asker:
         raise ReviewError("Nobody may decide about their own request, nor for who asked.", "self_approval")
     if attempt.digest is not None and attempt.digest != terms.covers(attempt.review.held):

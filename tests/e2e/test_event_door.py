@@ -90,6 +90,20 @@ def test_cloud_events_come_with_a_credential_one_by_one_and_in_batches(lockgate:
     assert sorted(fields["ce-id"] for _, fields, _ in target.came) == ["1", "2", "3"]
 
 
+def test_a_caller_keeps_nobody_elses_event_from_being_decided(lockgate: Lockgate, target: Target) -> None:
+    """A CloudEvent has whatever source and id its sender writes into it: those of a shop's next order, or of another caller's event."""
+    before, kind = len(target.came), {"content-type": "application/cloudevents+json"}
+    door = lockgate.ports["events"]
+    forged = ask(door, "POST", "/events/own", lockgate.keys["ann"], {**EVENT, "source": "/events/shop", "id": "claimed"}, **kind)
+    mine = shop(lockgate, "claimed", amount=1)
+    other = ask(door, "POST", "/events/own", lockgate.keys["bob"], {**EVENT, "source": "/events/shop", "id": "claimed"}, **kind)
+    assert ["duplicate" in each.json for each in (forged, mine, other)] == [False, False, False]
+    assert len({each.json["decision_id"] for each in (forged, mine, other)}) == 3
+    assert shop(lockgate, "claimed", amount=1).json["decision_id"] == mine.json["decision_id"]
+    went = 1 + sum(each.json["outcome"] == "accepted" for each in (forged, other))
+    until(lambda: len(target.came) == before + went, "the shop's was delivered, too")
+
+
 def test_what_policy_forbids_is_on_record_and_goes_nowhere(lockgate: Lockgate, target: Target) -> None:
     answer = shop(lockgate, "forbidden", "guest")
     assert (answer.status, answer.json["outcome"]) == (200, "denied")

@@ -8,11 +8,16 @@
   const UNABLE = "This browser cannot check Ed25519 signatures here. Chrome and Edge can from version 137 on, Firefox from 129, Safari "
     + "from 17, when the page is opened from a file or over HTTPS; lockgate-verify can everywhere.";
   const UNFORESEEN = "The page met a fault of its own and can say nothing about this bundle; lockgate-verify may.";
+  // Orders to show text in another order than it stands, or not at all: directions of Unicode, its tags, and control characters.
+  const MISLEADING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u{e0000}-\u{e007f}]/gu;
   let chosen = null;
+
+  /** What was opened is read as it stands, whoever wrote it. */
+  const visible = (text) => text.replace(MISLEADING, (each) => `\\u${each.codePointAt(0).toString(16).padStart(4, "0")}`);
 
   function element(tag, text, className = "") {
     const made = document.createElement(tag);
-    made.textContent = text;
+    made.textContent = visible(text);
     made.className = className;
     return made;
   }

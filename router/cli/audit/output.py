@@ -14,6 +14,7 @@ from router.audit.checking.verify import Report
 from router.audit.questions.query import Found, Proven
 from router.audit.records.canonical import timestamp
 from router.audit.witnesses.policy import shown
+from router.cli.harmless import harmless_json
 from router.earlier_tiers import why_not
 
 HEADINGS = ("time", "record", "decision", "subject", "intent", "confidence", "risk", "verdict", "reason", "route", "result")
@@ -24,7 +25,7 @@ WHOLE = ("decision", "record")
 
 
 def json_line(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return harmless_json(orjson.dumps(value).decode())
 
 
 def found_document(found: Found) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from router.cli.common import config_option, console, json_option, print_json
+from router.cli.harmless import say
 from router.cli.policy.options import counted, data_option, faults_json, folder_argument
 from router.policy.checking import Checked, check_folder
 from router.policy.evaluating import Policies
@@ -56,9 +57,9 @@ def check(
 
 def _show(checked: Checked, policies: int) -> None:
     for fault in checked.faults:
-        click.echo(str(fault))
+        say(str(fault))
     for warning in checked.warnings:
-        click.echo(f"{warning.file}:{warning.line}: warning: {warning.sentence}")
+        say(f"{warning.file}:{warning.line}: warning: {warning.sentence}")
     out = console(error=bool(checked.faults))
     if checked.faults:
         out.print(f"[red]{counted(len(checked.faults), 'fault')}[/], {counted(len(checked.warnings), 'warning')}")

@@ -11,6 +11,7 @@ from router.bundle.content import package_path, read_bundle
 from router.bundle.documents import file_digest
 from router.bundle.signature import described
 from router.cli.common import json_option, print_json
+from router.cli.harmless import say
 from router.cli.policy.bundle_options import bundle_argument, files_of
 
 
@@ -42,16 +43,16 @@ def _facts(files: dict[str, bytes]) -> dict[str, Any]:
 
 def _show(facts: dict[str, Any]) -> None:
     for name in ("revision", "sequence", "digest"):
-        click.echo(f"{name:<10}{facts[name] if facts[name] is not None else 'none'}")
-    click.echo(f"{'roots':<10}{', '.join(root or '(all)' for root in facts['roots'])}")
+        say(f"{name:<10}{facts[name] if facts[name] is not None else 'none'}")
+    say(f"{'roots':<10}{', '.join(root or '(all)' for root in facts['roots'])}")
     signature, tests = facts["signature"], facts["tests"]
     said = f"key '{signature['key_id']}', {signature['algorithm']}; not verified" if signature else "none"
-    click.echo(f"{'signature':<10}{said}")
-    click.echo(f"{'tests':<10}{_tested(tests) if tests else 'no attestation'}")
+    say(f"{'signature':<10}{said}")
+    say(f"{'tests':<10}{_tested(tests) if tests else 'no attestation'}")
     for package in facts["packages"]:
-        click.echo(f"  {package}")
+        say(f"  {package}")
     for file in facts["files"]:
-        click.echo(f"  {file['sha256'][:12]}  {file['bytes']:>8}  {file['name']}")
+        say(f"  {file['sha256'][:12]}  {file['bytes']:>8}  {file['name']}")
 
 
 def _tested(tests: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from router.bundle.archive import MAX_PACKED, pack
 from router.bundle.build import collect
 from router.bundle.documents import JSON_DATA
 from router.cli.common import console, print_json
+from router.cli.harmless import one_line
 from router.cli.policy.rollout_client import client, comment_option, connected
 from router.errors import ConfigError
 from router.policy.folder import find
@@ -186,7 +187,7 @@ def _print(found: dict[str, Any], *, error: bool = False) -> None:
     out.print(table)
     for each in found["history"]:
         by = f" by {each['by']}" if each["by"] else ""
-        said = "".join(f" ({each[name]})" for name in ("sentence", "reason", "comment") if each.get(name))
+        said = "".join(f" ({one_line(each[name])})" for name in ("sentence", "reason", "comment") if each.get(name))
         out.print(escape(f"  {each['at']}  {each['event'].removeprefix('rollout_').replace('_', ' ')}{by}{said}"))
     for each in (found["seen"] or {}).get("flipped", ())[:20]:
         out.print(escape(f"  {each['requests']:,} × {each['intent']}: {each['what']} ({each['reason']})"))

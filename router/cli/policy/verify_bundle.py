@@ -11,6 +11,7 @@ from router.bundle.content import ATTESTED, Bundle, Trust, open_bundle
 from router.bundle.signature import verification_key
 from router.bundle.tested import OPA
 from router.cli.common import json_option, print_json
+from router.cli.harmless import say
 from router.cli.policy.bundle_options import algorithm_option, bundle_argument, files_of, key_id_option, read_file, scope_option
 from router.errors import BundleError, ConfigError
 
@@ -54,7 +55,7 @@ def _refused(error: ConfigError, as_json: bool) -> None:
         print_json({"ok": False, "code": code, "faults": list(error.faults)})
         return
     for fault in error.faults:
-        click.echo(f"{code}: {fault}")
+        say(f"{code}: {fault}")
 
 
 def _taken(found: Bundle, as_json: bool) -> None:
@@ -66,5 +67,5 @@ def _taken(found: Bundle, as_json: bool) -> None:
     signed = f"signed by '{found.signer}'" if found.signer else "whoever made it (no key was given)"
     engine = "" if said is None else f" in OPA {said.version}" if said.engine == OPA else f" in the engine '{said.engine}'"
     attested = f"{passed} tests passed{engine}" if passed else "nothing is said about tests"
-    click.echo(f"In order: revision {found.revision}, sequence {found.sequence}, {signed}, {attested}.")
-    click.echo(f"digest {found.digest}")
+    say(f"In order: revision {found.revision}, sequence {found.sequence}, {signed}, {attested}.")
+    say(f"digest {found.digest}")

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from router.control.console import charts, words
 from router.control.console.assets import VERSION
+from router.control.console.visible import visible
 from router.control.guarded import NOBODY, Principal
 from router.control.permissions import Permission
 
@@ -49,7 +50,8 @@ PLACES = (
 
 
 def _environment() -> Environment:
-    made = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    how: dict[str, Any] = {"undefined": StrictUndefined, "finalize": visible, "trim_blocks": True, "lstrip_blocks": True}
+    made = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, **how)
     made.filters.update(words.FILTERS)
     made.globals.update(asset=f"/console/static/{VERSION}", P=P, **charts.GLOBALS)
     return made

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
+from router.control.console.visible import MISLEADING
 from router.control.services import Json
 from router.review.places import kind_of, read, same
 
@@ -121,4 +122,7 @@ def _wrong(field: Field) -> Field:
 
 
 def _kept(text: str) -> bool:
+    """A browser sends it back as it came, and it is shown as it is."""
+    if MISLEADING.search(text) is not None:
+        return False
     return all(each in "\n\t" or (ord(each) >= 32 and not 0x7F <= ord(each) < 0xA0 and not 0xD800 <= ord(each) < 0xE000) for each in text)

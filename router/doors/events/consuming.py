@@ -18,6 +18,7 @@ from router.ports import Consumer, Incoming
 
 log = logging.getLogger("lockgate.events")
 RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+LATER = (429, 503)  # enough was counted for now, or what counts does not answer: nothing is wrong with the message
 
 Room = Callable[[], Awaitable[None]]
 Buried = Callable[[SourcePlan, Incoming, str], Awaitable[None]]
@@ -132,7 +133,7 @@ class Consuming:
             self._paused_until = asyncio.get_running_loop().time() + self._plan.settings.pause
             return await self._back(message, error)
         except RefusedError as error:
-            return await (self._back(message, error) if error.status == 429 else self._aside(message, error.code))
+            return await (self._back(message, error) if error.status in LATER else self._aside(message, error.code))
         except LockgateError as error:
             return await self._tried(message, error.code)
         except Exception:

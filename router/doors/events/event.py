@@ -63,10 +63,13 @@ def from_names(names: EventNames, document: Mapping[str, Any], content: bytes, c
     return Event(attributes, content, content_type)
 
 
-def event_key(tenant: str | None, named: EventSource) -> bytes:
-    """What makes two events the same: SHA-256 over tenant, source and id, each with its length."""
-    digest = hashlib.sha256(b"lockgate event v1")
-    for part in (b"" if tenant is None else b"\x01" + tenant.encode("utf-8", "surrogatepass"), named.source.encode(), named.id.encode()):
+def event_key(tenant: str | None, named: EventSource, caller: str | None = None) -> bytes:
+    """What makes two events the same: SHA-256 over tenant, source and id, each with its length. `caller`: the id of who sent it with a
+    credential of their own, who can write any source and id into it, and must be in the way of nobody else's."""
+    digest = hashlib.sha256(b"lockgate event v1" if caller is None else b"lockgate caller's event v1")
+    told = b"" if tenant is None else b"\x01" + tenant.encode("utf-8", "surrogatepass")
+    who = () if caller is None else (caller.encode("utf-8", "surrogatepass"),)
+    for part in (told, named.source.encode(), named.id.encode(), *who):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()
 

@@ -11,7 +11,7 @@ import orjson
 
 from router.config.events import SCHEME_NAMES, EventNames, EventSource, Speaker
 from router.decision import Subject
-from router.doors.events.event import Event, invalid
+from router.doors.events.event import Event, event_key, invalid
 from router.doors.events.signatures import Verifier
 from router.errors import RefusedError
 from router.templates import InputTemplate, TextTemplate, UnmappedError
@@ -64,6 +64,10 @@ class SourcePlan:
         if wanted is None:
             return None
         return self.always if self.always is not None else _subject(wanted, event, self._known_by)
+
+    def key(self, event: Event, subject: Subject) -> bytes:
+        """By which the same event is known when it comes again."""
+        return event_key(subject.tenant, event.named, subject.id if self.settings.speaks_for is None else None)
 
     def order(self, event: Event, broker: bytes) -> bytes:
         """What the event's delivery has in common with those that it must not overtake; empty where it may. Raises RefusedError."""

@@ -19,7 +19,7 @@ import orjson
 
 from router.decision import Decision, Outcome, Request, Result, Subject, TraceContext
 from router.doors.body import whole_body_view
-from router.doors.events.event import Event, event_key
+from router.doors.events.event import Event
 from router.doors.events.plan import SourcePlan
 from router.doors.forwarding import decision_headers
 from router.doors.head import trace_context
@@ -89,18 +89,19 @@ class Taking:
         with self._runtime() as runtime:
             request = self._request(runtime, event, plan, subject, client)  # 1
             current_trace.set(request.trace)
-            following = _Following(self._onward, runtime, event, plan.order(event, broker_order))
+            key = plan.key(event, subject)
+            following = _Following(self._onward, runtime, event, key, plan.order(event, broker_order))
             try:
                 decision = await runtime.pipeline.decide(request, beside=following.beside)  # 2
             except AuditError as error:
                 if error.code != EVENT_KNOWN:
                     raise
-                return await self._first(event, subject)
+                return await self._first(key)
             await self._go_on(runtime, decision, following)
             return Taken(following.answer(decision))  # 3
 
-    async def _first(self, event: Event, subject: Subject) -> Taken:
-        kept = await self._arrivals.answer(event_key(subject.tenant, event.named))
+    async def _first(self, key: bytes) -> Taken:
+        kept = await self._arrivals.answer(key)
         if kept is None:  # forgotten this very moment: whoever sends it again may
             raise AuditError("The event was known, and is not any more.", "audit_unavailable")
         return Taken(Answer.from_bytes(kept), again=True)
@@ -141,10 +142,11 @@ class Taking:
 class _Following:
     """What follows from the decision, known when its record is made."""
 
-    def __init__(self, onward: Onward, runtime: Runtime, event: Event, order: bytes) -> None:
+    def __init__(self, onward: Onward, runtime: Runtime, event: Event, key: bytes, order: bytes) -> None:
         self._onward = onward
         self._runtime = runtime
         self._event = event
+        self._key = key
         self._order = order
         self.ahead: Ahead | None = None
         self.failed: Outcome | None = None
@@ -156,9 +158,8 @@ class _Following:
             self.failed = found
         else:
             self.ahead = found
-        key_of_event = event_key(decision.request.subject.tenant, self._event.named)
         delivery = self.ahead.delivery if self.ahead is not None else None
-        return Beside(Arrival(key_of_event, self.answer(decision).to_bytes()), delivery)
+        return Beside(Arrival(self._key, self.answer(decision).to_bytes()), delivery)
 
     def answer(self, decision: Decision) -> Answer:
         outcome = self.failed or decision.outcome

@@ -13,6 +13,16 @@ def sentence() -> None:
 
 
 @click.command()
+def elsewhere() -> None:
+    raise click.ClickException("The other side says: \x1b[8mno\u202e")
+
+
+@click.command()
+def told() -> None:
+    raise LockgateError("It is \x9b8m.")
+
+
+@click.command()
 def surprise() -> None:
     raise KeyError("intent")
 

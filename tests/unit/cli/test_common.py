@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
+from unicodedata import category
 
+import click
 import pytest
 from rich.markup import escape
 from rich.table import Table
 
-from router.cli.common import Screen, console
+from router.cli.audit.output import json_line
+from router.cli.common import Screen, console, print_json
+from router.cli.harmless import OBEYED, say
+from router.cli.policy.rollout import _print
 
 
 def test_a_table_that_is_piped_or_kept_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,6 +53,30 @@ def test_a_terminal_obeys_nothing_that_others_wrote(
     said = err if error else out
     assert said.startswith(SHOWN)
     assert said.removeprefix(SHOWN).strip() == first
+
+
+def test_json_has_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    """And says the same to whoever reads it as JSON."""
+    value = {"comment": HOSTILE + "\x7f \U000e0041 \U0001f600 \x00", "rows": [HOSTILE]}
+    print_json(value)
+    click.echo(json_line(value))
+    said = capsys.readouterr().out
+    assert [each for each in said if each != "\n" and category(each) in OBEYED] == []
+    assert "ünd µs 日本" in said
+    document, _, line = said.rstrip().rpartition("\n")
+    assert json.loads(document) == json.loads(line) == value
+
+
+def test_what_others_wrote_within_a_line_makes_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """A comment to a rollout could tell of an approval that there was none of."""
+    step = {"at": "now", "event": "rollout_proposed", "by": "ada", "comment": "ok)\n  now  approved by pat (fine"}
+    plain = dict.fromkeys(("id", "state", "step", "steps", "stage", "revision", "policy_digest", "over_policy_digest", "digest"), "x")
+    people = dict.fromkeys(("author", "approver", "seen"))
+    _print({**plain, **people, "plan": [], "guards": {}, "promote": True, "history": [step]})
+    say("revision 1\n2")
+    *_, history, revision = capsys.readouterr().out.splitlines()
+    assert history == "  now  proposed by ada (ok)\\u000a  now  approved by pat (fine)"
+    assert revision == "revision 1\\u000a2"
 
 
 def test_colours_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.unit.cli import raising
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sentence", "surprise", "interrupt"):
+    for name in ("sentence", "surprise", "interrupt", "elsewhere", "told"):
         monkeypatch.setitem(COMMANDS, name, (f"{raising.__name__}:{name}", ""))
 
 
@@ -63,6 +63,14 @@ def test_who_debugs_sees_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCKGATE_DEBUG", "1")
     with pytest.raises(KeyError, match="intent"):
         run(["surprise"])
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize(("command", "said"), [("elsewhere", "no\\u202e\n"), ("told", "It is \\u009b8m.\n")])
+def test_a_terminal_obeys_no_error(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its sentence may be of another side, or of a file that somebody else made."""
+    assert run([command]) in (1, 2)
+    assert capsys.readouterr().err.endswith(said)
 
 
 @pytest.mark.usefixtures("failing")

@@ -197,6 +197,19 @@ def test_break_glass_opens_what_a_broken_policy_closed(
         assert code(client) == (401, "session_expired")
 
 
+def test_break_glass_makes_no_keys(recorded: ControlServices, control: TestClient, credential: Credential) -> None:
+    """They would outlast it, and say yes in names of their own to what it may not. It ends those of others."""
+    control.post(GLASS, data={"token": token(recorded)})
+    headers = {"x-lockgate-csrf": control.get("/v1/identity").json()["csrf"]}
+    wanted = {"name": "n", "subject": "pat", "roles": ["policy_approver"], "scopes": ["control"]}
+    for scopes in (["control"], ["gateway"]):
+        assert code(control, "POST", "/v1/keys", json={**wanted, "scopes": scopes}, headers=headers) == (403, "privilege_escalation")
+    known = {key.id for key in recorded.keys.all()}
+    credential("viewer")
+    (key,) = {key.id for key in recorded.keys.all()} - known
+    assert control.delete(f"/v1/keys/{key}", headers=headers).status_code == 204
+
+
 async def test_who_signs_in_for_somebody_is_on_record(recorded: ControlServices, book: Book) -> None:
     """An auditor sees that it was not the person alone."""
     request = Request({"type": "http", "headers": [], "client": None})

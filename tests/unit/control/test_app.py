@@ -8,8 +8,10 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from router.control.acts import Acts
 from router.control.app import create_app
 from router.control.guarded import GuardedRoute
+from router.control.key_orders import key_order
 from router.control.services import AuditFilters, Check, ControlServices, Json
 from router.control.times import moment, nanoseconds
 from router.errors import AuditError
@@ -221,14 +223,24 @@ def recording(services: ControlServices, broken: bool = False) -> tuple[TestClie
 
 
 def test_what_happens_to_keys_is_recorded(services: ControlServices, credential: Credential) -> None:
-    """The ledger learns which key made or revoked which, and nothing personal."""
-    client, recorded = recording(services)
+    """The ledger learns which key made or revoked which, for whom and what it may do, and nothing personal."""
+
+    async def pseudonym(subject: str) -> str:
+        return f"key-of-{subject}"
+
+    async def nothing(event: str, details: Json) -> None:
+        pass
+
+    client, recorded = recording(replace(services, acts=Acts(nothing, pseudonym)))
     admin = credential("admin", subject="root")
-    made = client.post("/v1/keys", json={"name": "n", "subject": "s", "scopes": ["gateway"]}, headers=admin).json()
+    made = client.post("/v1/keys", json={"name": "n", "subject": "s", "roles": ["clerk"], "scopes": ["gateway"]}, headers=admin).json()
     client.delete(f"/v1/keys/{made['id']}", headers=admin)
     by = admin["authorization"][11:19]
     assert recorded == [
-        ("key_created", {"key": made["id"], "scopes": ["gateway"], "by_key": by}),
+        (
+            "key_created",
+            {"key": made["id"], "scopes": ["gateway"], "roles": ["clerk"], "expires": False, "for": "key-of-s", "by_key": by},
+        ),
         ("key_revoked", {"key": made["id"], "by_key": by}),
     ]
 
@@ -259,6 +271,37 @@ def test_a_key_cannot_make_a_stronger_one(client: TestClient, credential: Creden
     wanted = {"name": "n", "subject": "s", "roles": ["admin"], "scopes": ["control"]}
     assert refused(client.post("/v1/keys", json=wanted, headers=maker)) == (403, "privilege_escalation")
     assert client.post("/v1/keys", json={**wanted, "scopes": ["gateway"]}, headers=maker).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"subject": "olga"}, 201),
+        ({"subject": "olga", "roles": ["chief"]}, 403),
+        ({"subject": "olga", "groups": ["board"]}, 403),
+        ({"subject": "paul"}, 403),
+        ({"subject": "paul", "scopes": ["control:metrics.read"]}, 201),
+        ({"subject": "paul", "scopes": ["gateway"], "roles": ["chief"]}, 201),
+    ],
+)
+def test_who_makes_keys_does_not_become_two_people(client: TestClient, credential: Credential, more: dict[str, Any], status: int) -> None:
+    """Nor somebody whom policy lets approve more: reviews tell people apart by whom their keys speak for, and go by roles."""
+    maker = credential("teller", scopes=("control:keys.write", "control:reviews.decide", "control:metrics.read"))
+    wanted = {"name": "n", "roles": ["teller"], "scopes": ["control:reviews.decide"], **more}
+    response = client.post("/v1/keys", json=wanted, headers=maker)
+    assert response.status_code == status
+    assert status == 201 or refused(response) == (403, "privilege_escalation")
+    assert client.post("/v1/keys", json=wanted, headers=credential("admin", subject="root")).status_code == 201
+
+
+def test_who_belongs_to_a_tenant_makes_keys_for_it(client: TestClient, services: ControlServices) -> None:
+    """A key without a tenant, or of another one, may see and approve what theirs may not; an administrator makes any."""
+    wanted = {"name": "n", "subject": "s", "scopes": ["gateway"]}
+    for given, others in (({"scopes": ["control:keys.write"]}, 403), ({"roles": ["admin"], "scopes": ["control"]}, 201)):
+        order = key_order("test", "tess", tenant="north", **given)
+        maker = {"authorization": f"Bearer {services.keys.create(order, 'test')[1]}"}
+        for tenant, status in ((None, others), ("south", others), ("north", 201)):
+            assert client.post("/v1/keys", json={**wanted, "tenant": tenant}, headers=maker).status_code == status
 
 
 @pytest.mark.parametrize(

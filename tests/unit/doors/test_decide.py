@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from router.acting import actors
+from router.acting import acting_claims, actors
 from router.decision import Subject
 from router.doors.decide import DecideDoor, on_behalf
 from router.doors.decide_api import create_app
 from router.doors.decide_models import SubjectIn
 from router.doors.runtime import DoorOptions, Runtime
-from router.errors import IdentityError
+from router.errors import IdentityError, RefusedError
 from router.system import SystemClock, SystemRandom, UuidV7
 from tests.faults.gateway_harness import Seen
 
@@ -81,3 +81,20 @@ def test_everybody_who_acts_stays_visible() -> None:
     wanted = SubjectIn(id="pat", claims={"act": {"sub": "robot"}, "level": 3})
     subject = on_behalf(wanted, service)
     assert (actors(subject), subject.claims["level"], subject.authenticated_by) == (("desk", "ada", "robot"), 3, "delegated")
+
+
+def chain(*names: str) -> dict[str, Any]:
+    return acting_claims(names)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"act": "robot"}, {"act": {}}, {"act": {"sub": 3}}, {"act": {"sub": "robot", "act": ["ada"]}}, chain(*"abcdefg"), chain(*"abcdefghi")],
+)
+def test_who_acts_for_somebody_is_told_whole_or_not_at_all(claims: dict[str, Any]) -> None:
+    """Who is left out could approve what they asked for. A token that says it so is refused, too."""
+    service = Subject("desk", "service", claims={"act": {"sub": "ada"}})
+    with pytest.raises(RefusedError) as caught:
+        on_behalf(SubjectIn(id="pat", claims=claims), service)
+    assert (caught.value.code, caught.value.status) == ("request_invalid", 422)
+    assert len(actors(on_behalf(SubjectIn(id="pat", claims=chain(*"abcdef")), service))) == 8

@@ -74,8 +74,9 @@ def test_what_asks_for_what_is_unknown_or_for_no_findings_is_in_order(rules: tup
         (f"result := {ALLOW} if clean(input.signals.findings)", f"clean(found) if not found[{IBAN}]"),
         (f'result := {ALLOW} if object.get(input, ["signals", "findings", {IBAN}], null) == null',),
         (f"result := {ALLOW} if object.get(input.signals.findings, {IBAN}, null) == null",),
+        (f"result := {ALLOW} if not many", f"many if input.signals.findings[{IBAN}].count > 5000"),
     ],
-    ids=["a name for signals", "a name for all", "a function of signals", "a function of findings", "a path", "a default"],
+    ids=["a name for signals", "a name for all", "a function of signals", "a function of findings", "a path", "a default", "a number"],
 )
 def test_it_is_found_however_the_finding_is_asked_for(rules: tuple[str, ...]) -> None:
     """By another name, in a function that is handed it, or by a builtin."""

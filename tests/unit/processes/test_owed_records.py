@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from router.audit.records.record import system_entry
-from router.errors import AuditError
+from router.errors import AuditError, BundleError, ConfigError, UnpreparedError
 from router.ports import Entry
 from router.processes.bundles import Bundles
 from router.processes.evidence import MOST_OWED, Evidence
@@ -19,7 +19,7 @@ from router.processes.outbox import packed_entry
 from router.processes.reload import Reloader
 from router.workspace import parse
 from tests.unit.identity.parts import HandClock
-from tests.unit.processes.test_versions import KEYS, Place, bundle
+from tests.unit.processes.test_versions import KEYS, OTHER, Place, bundle
 
 
 class Ledger:
@@ -121,6 +121,34 @@ async def test_a_workspace_that_serves_is_not_said_to_be_unused(tmp_path: Path, 
     await evidence.record_refusals()
     assert ledger.events == ["policy_activated", "config_changed", "policy_activated"]
     assert [each["details"].get("sequence") for each in ledger.taken] == [1, None, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"), [(UnpreparedError("No worker was there."), False), (ConfigError("rego: no such builtin"), True)]
+)
+async def test_a_bundle_that_no_worker_could_look_at_is_not_said_to_be_refused(
+    tmp_path: Path, evidence: Evidence, ledger: Ledger, error: ConfigError, refused: bool
+) -> None:
+    """It would stay refused, and never be asked for again; what the engine finds in it is another thing."""
+    place = Place(tmp_path, {"bundle": {"from": "b.tar.gz", "keys": KEYS, "attested": "optional"}})
+    place.write("b.tar.gz", bundle(1))
+    snapshot = place.snapshot()
+
+    async def change(assignment: Any) -> None:
+        raise error
+
+    supervisor: Any = SimpleNamespace(change=change, current=None, policy_until=lambda _: None)
+    bundles = Bundles(evidence, supervisor.policy_until)
+    await bundles.in_force(snapshot, parse(snapshot, {}), fresh=True)
+    nothing: Any = None
+    reloader = Quick(
+        place.folder, snapshot, parse(snapshot, {}), evidence, supervisor, nothing, lambda *_: None, bundles, place.in_force,
+    )  # fmt: skip
+    place.write("b.tar.gz", bundle(2, OTHER))
+    with pytest.raises(ConfigError) as caught:
+        await reloader.reload()
+    assert isinstance(caught.value, BundleError) is refused
+    assert ("policy_refused" in ledger.events) is refused
 
 
 class Quick(Reloader):

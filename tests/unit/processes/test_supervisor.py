@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from router.errors import ConfigError
+from router.errors import ConfigError, UnpreparedError
 from router.ipc import RemoteError, connect
 from router.processes import messages
 from router.processes import supervisor as supervising
@@ -273,8 +273,26 @@ async def test_a_change_while_no_worker_comes_is_refused(launched: list[Noting],
     supervisor = Supervisor({}, dict)
     await supervisor.launch(1)
     launched[0].gone = True
-    with pytest.raises(ConfigError, match="No worker was there"):
+    with pytest.raises(UnpreparedError, match="No worker was there"):
         await supervisor.change(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("code", "elsewhere"), [("worker_silent", True), ("state_unavailable", True), ("config_invalid", False), ("internal", False)]
+)
+async def test_what_keeps_a_worker_from_looking_is_no_fault_of_what_it_looks_at(launched: list[Noting], code: str, elsewhere: bool) -> None:
+    """A new bundle would be refused for it, and not asked for again."""
+    supervisor = Supervisor({}, dict)
+    await supervisor.launch(1)
+    await supervisor.start(PLAIN)
+
+    def fails() -> None:
+        raise RemoteError("no", code)
+
+    launched[0].preparing = fails
+    with pytest.raises(ConfigError) as caught:
+        await supervisor.change(PLAIN)
+    assert isinstance(caught.value, UnpreparedError) is elsewhere
 
 
 async def test_a_step_while_a_worker_starts_is_heard_before_it_serves(launched: list[Noting]) -> None:

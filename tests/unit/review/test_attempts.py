@@ -75,6 +75,15 @@ def test_nobody_decides_about_their_own(kind: Kind) -> None:
     assert refused(attempt(kind, asker=frozenset({ASKER, RITA.key_id}))) == "self_approval"
 
 
+def test_break_glass_approves_nothing() -> None:
+    """It may be who asked, or who approved it before. What sends nothing it may do."""
+    glass = replace(RITA, authenticated_by="break_glass")
+    for kind in (Kind.APPROVE, Kind.MODIFY, Kind.REROUTE):
+        assert refused(attempt(kind, glass)) == "self_approval"
+    for kind in (Kind.REJECT, Kind.CLAIM, Kind.ASK, Kind.ESCALATE):
+        check(attempt(kind, glass))
+
+
 def test_an_approval_is_for_the_content_that_is_held() -> None:
     """Another digest is another content."""
     assert refused(attempt(digest="cd" * 32)) == "content_changed"

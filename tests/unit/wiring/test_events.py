@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from adapters.memory_consumer import MemoryConsumer, MemoryQueue
 from adapters.memory_ledger import MemoryLedger, MemorySubjectKeys
@@ -194,3 +196,21 @@ async def test_a_message_whose_end_cannot_be_recorded_stays_with_its_broker(monk
     await until(lambda: yard.queue.buried)
     assert len(yard.ledger.entries) == 1
     await yard.events.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tolerance", "remember", "refused"),
+    [
+        ("stripe", "5m", "1m", True),
+        ("slack", "5m", "9m", True),
+        ("standard-webhooks", "5m", "10m", False),
+        ("stripe", "20s", "1m", False),
+        ("github", "5m", "1m", False),
+    ],
+)
+def test_what_is_replayed_while_its_signature_is_good_is_known(scheme: str, tolerance: str, remember: str, refused: bool) -> None:
+    """A signed time may be ahead of ours as well as behind it. Without a time in it a signature is good for ever, which the page says."""
+    signature = {"scheme": scheme, "secrets": ["whsec_" + "c2VjcmV0"], "tolerance": tolerance}
+    told = {"remember": remember, "sources": {"shop": {"signature": signature, "speaks_for": {"subject": "shop"}}}}
+    with pytest.raises(ValidationError, match="twice the 'tolerance' of 'shop'") if refused else nullcontext():
+        EventsConfig.model_validate(told)

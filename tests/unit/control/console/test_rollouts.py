@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from router.control.app import create_app
 from router.control.services import ControlServices
 from tests.unit.control.conftest import Credential
+from tests.unit.control.console import parts
 from tests.unit.control.console.parts import DIGEST, HOSTILE, Rolling
 
 PAGE = "/console/policy/rollouts/r1"
@@ -54,6 +55,13 @@ def test_what_people_wrote_is_text(client: TestClient, credential: Credential) -
     text = client.get(PAGE, headers=credential("viewer")).text
     assert HOSTILE not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+
+
+def test_what_people_wrote_is_read_as_it_stands(client: TestClient, credential: Credential, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not backwards, by orders of Unicode, for who has to approve it; what languages need stays as it is."""
+    monkeypatch.setattr(parts, "HOSTILE", "looser \u202eretxirts\u2066 \x9b8m \U000e0041 \u200fשלום ünd 日本 a\nb")
+    text = client.get(PAGE, headers=credential("viewer")).text
+    assert "looser \\u202eretxirts\\u2066 \\u009b8m \\ue0041 \u200fשלום ünd 日本 a\nb" in text
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def test_what_is_of_another_kind_is_told_beside_its_field(value: Any, typed: str
 
 def test_what_is_too_much_for_a_form_is_named() -> None:
     """Also what no field of a browser keeps as it is."""
-    many = [{"pointer": f"/{name}", "kind": "text", "value": text} for name, text in (("long", "é" * 4000), ("odd", "a\rb"), ("good", "x"))]
+    many = [
+        {"pointer": f"/{name}", "kind": "text", "value": text}
+        for name, text in (("long", "é" * 4000), ("odd", "a\rb"), ("back", "a\u202eb"), ("good", "x"))
+    ]
     found, _ = sheet(many)
-    assert ([each.pointer for each in found.fields], list(found.unheld)) == (["/good"], ["/long", "/odd"])
+    assert ([each.pointer for each in found.fields], list(found.unheld)) == (["/good"], ["/long", "/odd", "/back"])

@@ -113,6 +113,18 @@ async def test_what_is_no_event_is_put_aside_at_once() -> None:
     assert (yard.taken, yard.buried) == ([], [("event_invalid", 1)])
 
 
+@pytest.mark.parametrize(
+    "error", [RefusedError("full", "policy_rate_limited", 429), RefusedError("away", "policy_rate_limit_unavailable", 503)]
+)
+async def test_what_cannot_be_decided_now_is_given_back_however_often(error: RefusedError) -> None:
+    """Where it is counted does not answer, or has counted enough: nothing is wrong with the message, and its attempts are for what is."""
+    yard = Yard(*(type(error)(str(error), error.code, error.status) for _ in range(5)))
+    yard.put()
+    async with running(yard) as until:
+        await until(lambda: yard.counts[-1:] == ["accepted"] or yard.aside)
+    assert (yard.aside, yard.buried, yard.counts) == ([], [], [*["given_back"] * 5, "accepted"])
+
+
 async def test_what_is_not_on_record_is_not_put_aside() -> None:
     """It is given back, and put aside once that can be recorded."""
     yard = Yard()

@@ -97,11 +97,12 @@ def test_a_message_that_says_nothing_of_events_is_named_by_its_source() -> None:
     assert event.attributes == {"specversion": "1.0", "id": "9", "source": "/events/shop", "type": "order.created"}
 
 
-def test_two_events_are_the_same_by_tenant_source_and_id_alone() -> None:
+def test_two_events_are_the_same_by_tenant_source_and_id_and_by_who_sends_them_with_a_credential() -> None:
     keys = {event_key(tenant, Named(source, one)) for tenant in (None, "", "a") for source in ("/s", "/sa") for one in ("1", "a1")}
     assert len(keys) == 12
     assert event_key("a", Named("/s", "1")) == event_key("a", Named("/s", "1"))
     assert event_key("ab", Named("c", "1")) != event_key("a", Named("bc", "1"))
+    assert len({event_key("a", Named("/s", "1"), caller) for caller in (None, "", "ann", "bob")}) == 4
 
 
 def plan(**settings: object) -> SourcePlan:
