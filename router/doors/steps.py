@@ -44,8 +44,8 @@ _DETAIL = "It asks for more than one thing, and one of them is not clear enough.
 
 @dataclass(slots=True)
 class _Taken:
-    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over; `uncertain`: it was sent, and no answer came
-    that says what was done."""
+    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over; `uncertain`: it was sent, and no answer
+    came that says what was done."""
 
     exchange: Exchange
     outcome: Outcome | None
