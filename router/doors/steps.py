@@ -25,7 +25,7 @@ from router.doors.repeating import Claim
 from router.doors.responses import Send, respond, respond_problem
 from router.doors.runtime import Observer, StepOptions
 from router.doors.step_keys import Begun, begun, looked_up, only_once, settled
-from router.errors import AuditError, DestinationError, LockgateError, RefusedError
+from router.errors import AuditError, DestinationError, LockgateError, RefusedError, ReviewError
 from router.obligations import response_limit
 from router.pipeline import Part
 from router.ports import Clock, Headers, Ids
@@ -44,8 +44,8 @@ _DETAIL = "It asks for more than one thing, and one of them is not clear enough.
 
 @dataclass(slots=True)
 class _Taken:
-    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over; `uncertain`: it was sent, and no answer
-    came that says what was done."""
+    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over; `uncertain`: it was sent or
+    put before people, and no answer came that says so."""
 
     exchange: Exchange
     outcome: Outcome | None
@@ -195,6 +195,7 @@ class Steps:
             content_digest(held)
             await exchange.runtime.holder.hold(decision, held)
         except LockgateError as error:
+            step.uncertain = isinstance(error, ReviewError) and error.unsettled
             failed = Outcome(Result.DENIED, 503, error.code)
             await self._relay.end(exchange, failed)
             return failed

@@ -316,3 +316,17 @@ async def test_of_alternatives_one_that_cannot_be_held_is_not_waited_for(monkeyp
 
     monkeypatch.setattr(made.runtime.holder, "hold", away)
     assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("routed", 200, "")]
+
+
+async def test_nor_is_one_taken_where_nobody_knows_whether_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control process ended while it was asked: a person may find the request after the next start, and approve it."""
+    made = reviewed(keeping=False)
+
+    async def gone(*_: Any) -> None:
+        failed = ReviewError("The control process is gone.")
+        failed.unsettled = True
+        raise failed
+
+    monkeypatch.setattr(made.runtime.holder, "hold", gone)
+    assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("denied", 409, "step_uncertain")]
+    assert made.reached == []
