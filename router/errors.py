@@ -86,7 +86,10 @@ class AuditError(LockgateError):
 
 
 class ReviewError(LockgateError):
+    """`unsettled`: it is not known whether what was to be held is held."""
+
     code = "review_store_unavailable"
+    unsettled: bool = False
 
 
 class DestinationError(LockgateError):

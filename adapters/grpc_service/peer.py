@@ -69,22 +69,22 @@ class GrpcPeer:
 
     async def ping(self) -> None:
         """Its health, where it tells that; else that it can be called at all."""
-        asked = health_pb2.HealthCheckRequest(service=self._settings.health or "").SerializeToString()
+        asked, before = health_pb2.HealthCheckRequest(service=self._settings.health or "").SerializeToString(), self._state
         try:
             answer = health_pb2.HealthCheckResponse.FromString(await self._call(HEALTH, asked, PING_S))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return
-            raise translated(error, connected=self._connected) from None
+            raise translated(error, reached=connected(before, self._state)) from None
         if self._settings.health is not None and answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise failure("upstream_unavailable", "the service says that it is not serving")
 
     async def deliver(self, message: Message) -> Receipt:
-        request = self._request(message)
+        request, before = self._request(message), self._state
         try:
             data = await self._call(f"/{self._settings.method}", request, message.within, self._told(message))
         except grpc.aio.AioRpcError as error:
-            raise translated(error, connected=self._connected) from None
+            raise translated(error, reached=connected(before, self._state)) from None
         place = f"{self._settings.address}/{self._settings.method}"
         if self._method is None or self._settings.content == "bytes":
             return Receipt(place, data, PROTOBUF, 200)
@@ -113,8 +113,8 @@ class GrpcPeer:
         return answer
 
     @property
-    def _connected(self) -> bool:
-        return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
+    def _state(self) -> grpc.ChannelConnectivity:
+        return grpc.ChannelConnectivity.SHUTDOWN if self._channel is None else self._channel.get_state()
 
     def _credentials(self) -> grpc.ChannelCredentials:
         tls = self._settings.tls
@@ -127,12 +127,19 @@ class GrpcPeer:
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def translated(error: grpc.aio.AioRpcError, *, connected: bool) -> DestinationError:
-    """The only place where the library's errors become ours. What the service wrote is left out: it may be about people. `connected`:
-    whether there is a connection now."""
+def connected(before: grpc.ChannelConnectivity, after: grpc.ChannelConnectivity) -> bool:
+    """Whether a call may have met a connection. One that could not be made leaves the channel trying; a service that answers and then goes,
+    as one that is drained does, leaves it idle."""
+    trying = grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE
+    return before is grpc.ChannelConnectivity.READY or after not in trying
+
+
+def translated(error: grpc.aio.AioRpcError, *, reached: bool) -> DestinationError:
+    """The only place where the library's errors become ours. What the service wrote is left out: it may be about people. `reached`:
+    whether there may have been a connection, as `connected` tells."""
     code, details = error.code().name, error.details() or ""
     if code == "UNAVAILABLE":
-        return _unavailable(error, details, connected=connected)
+        return _unavailable(error, details, reached=reached)
     if code == "DEADLINE_EXCEEDED":
         return failure("upstream_timeout", "the service did not answer in time", sent=True)
     if code == "RESOURCE_EXHAUSTED":
@@ -146,11 +153,10 @@ def translated(error: grpc.aio.AioRpcError, *, connected: bool) -> DestinationEr
     return failure("upstream_unavailable", f"the service answered {code}", sent=True, wait=_pushback(error))
 
 
-def _unavailable(error: grpc.aio.AioRpcError, details: str, *, connected: bool) -> DestinationError:
-    """The library's own words are the only sign of whether there was a connection; a service may use the same of one behind it, over a
-    connection that stands."""
+def _unavailable(error: grpc.aio.AioRpcError, details: str, *, reached: bool) -> DestinationError:
+    """The library's own words are the only sign of whether there was a connection; a service may use the same of one behind it."""
     told = details.lower()
-    if told.startswith(UNCONNECTED) and not connected:
+    if told.startswith(UNCONNECTED) and not reached:
         if any(word in told for word in ("handshake", "ssl", "certificate", "verification check")):
             return failure("tls_failed", "no TLS connection with the service could be made")
         return failure("connect_failed", "no connection to the service could be made")

@@ -1,7 +1,8 @@
 """What a process can still do that reads or evaluates policies which nobody trusts: compute, and speak over what it was given. Linux only,
 and no root is needed.
 
-Steps:  1 it ends with its parent   2 limits on memory, CPU, files, processes   3 no new privileges   4 system calls, an allow-list
+Steps:  1 it ends with its parent   2 what it was not given is closed   3 limits on memory, CPU, files, processes   4 no new privileges
+        5 system calls, an allow-list
 Nothing of it can be taken back by the process itself.
 """
 
@@ -22,6 +23,7 @@ MACHINES: Mapping[str, tuple[int, Sequence[int]]] = {
     "x86_64": (0xC000003E, (0, 1, 9, 10, 11, 12, 13, 14, 15, 25, 28, 60, 131, 202, 24, 219, 228, 96, 231, 318)),
     "aarch64": (0xC00000B7, (63, 64, 222, 226, 215, 214, 134, 135, 139, 216, 233, 93, 132, 98, 124, 128, 113, 169, 94, 278)),
 }
+GIVEN = 3  # standard input, output and error
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 38, 22, 2
 LOAD, JUMP_EQUAL, JUMP_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of classic BPF
 NUMBER, ARCHITECTURE = 0, 4  # where they stand in seccomp_data
@@ -42,7 +44,10 @@ def confine(memory: int, cpu_s: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
     _called(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))  # 1
-    for limit, wanted in (  # 2
+    os.closerange(
+        GIVEN, _most_descriptors()
+    )  # 2: not every event loop does it for a process that it starts, and 5 allows reading and writing
+    for limit, wanted in (  # 3
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_CORE, 0),  # it would hold what people sent
@@ -53,11 +58,16 @@ def confine(memory: int, cpu_s: int) -> None:
         _, most = resource.getrlimit(limit)
         value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(limit, (value, value))
-    _called(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))  # 3
+    _called(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))  # 4
     program = filter_program(platform.machine())
     code = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
-    _called(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(header), 0, 0))  # 4
+    _called(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(header), 0, 0))  # 5
+
+
+def _most_descriptors() -> int:
+    """Above every one that is open: the limit may have been higher when it was opened."""
+    return max(map(int, os.listdir("/proc/self/fd"))) + 1
 
 
 def filter_program(machine: str) -> bytes:

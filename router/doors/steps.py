@@ -25,7 +25,7 @@ from router.doors.repeating import Claim
 from router.doors.responses import Send, respond, respond_problem
 from router.doors.runtime import Observer, StepOptions
 from router.doors.step_keys import Begun, begun, looked_up, only_once, settled
-from router.errors import AuditError, DestinationError, LockgateError, RefusedError
+from router.errors import AuditError, DestinationError, LockgateError, RefusedError, ReviewError
 from router.obligations import response_limit
 from router.pipeline import Part
 from router.ports import Clock, Headers, Ids
@@ -36,18 +36,22 @@ from router.stages.clauses import clauses
 UNCLEAR = "step_unclear"
 NOT_TOGETHER = "steps_not_together"
 NOT_NEEDED = "step_not_needed"
+UNCERTAIN = "step_uncertain"
+_UNTOLD = frozenset(("upstream_timeout", "upstream_idle", "upstream_reset", "upstream_protocol"))
 MULTI_STATUS = 207  # RFC 4918 §11.1
 _DETAIL = "It asks for more than one thing, and one of them is not clear enough. Please ask for one after the other."
 
 
 @dataclass(slots=True)
 class _Taken:
-    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over."""
+    """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over; `uncertain`: it was sent or
+    put before people, and no answer came that says so."""
 
     exchange: Exchange
     outcome: Outcome | None
     answer: Received | None = None
     taken: bool = False
+    uncertain: bool = False
 
     @property
     def decision(self) -> Decision:
@@ -132,7 +136,7 @@ class Steps:
                 claims.append((step, found.claim))
                 await self._dispatched(step, options)
                 done = done or found.before or _is_done(step.outcome)
-                stopped = stopped or (found.outcome if only_once(found.outcome) else None)
+                stopped = stopped or _instead(step, found)
         finally:
             for step, claim in claims:
                 await settled(claim, step.outcome if step.taken else None, step.answer, for_good=done)
@@ -175,6 +179,7 @@ class Steps:
                 raise undeliverable()
             reply = await exchange.runtime.dispatcher.send(exchange.decision, outbound(exchange))
         except DestinationError as error:
+            step.uncertain = error.sent and error.code in _UNTOLD
             return replace(failure(error, self._relay.elapsed(exchange)), upstream_ns=self._clock.monotonic_ns() - sent_ns)
         except LockgateError as error:  # an obligation that cannot be met: nothing was sent
             return Outcome(Result.DENIED, 403, error.code, total_ns=self._relay.elapsed(exchange))
@@ -190,6 +195,7 @@ class Steps:
             content_digest(held)
             await exchange.runtime.holder.hold(decision, held)
         except LockgateError as error:
+            step.uncertain = isinstance(error, ReviewError) and error.unsettled
             failed = Outcome(Result.DENIED, 503, error.code)
             await self._relay.end(exchange, failed)
             return failed
@@ -242,6 +248,13 @@ def _stopped(steps: Sequence[_Taken], options: StepOptions) -> Outcome | None:
 def _is_done(outcome: Outcome | None) -> bool:
     """Or will be, when a person says so: what is tried in its place meanwhile would be done beside it."""
     return outcome is not None and (outcome.result is Result.HELD or (outcome.result is Result.ROUTED and outcome.status < 400))
+
+
+def _instead(step: _Taken, found: Begun) -> Outcome | None:
+    """How alternatives end that nobody may try now: what they would stand in for is, or may have been, done. None where they may be."""
+    if only_once(found.outcome):
+        return found.outcome
+    return Outcome(Result.DENIED, 409, UNCERTAIN) if step.uncertain else None
 
 
 def _is_held(decision: Decision) -> bool:

@@ -83,8 +83,12 @@ class Loading:
 
 
 def told(sock: socket.socket) -> tuple[Duty, dict[str, int]] | None:
-    """In the process: what it is to do and its doors' descriptors, once somebody says so; None where nobody does any more."""
+    """In the process: what it is to do and its doors' descriptors, once somebody says so; None where nobody does any more.
+    Neither these nor `sock` go on to processes that this one starts: what is passed is inheritable until somebody says otherwise."""
+    sock.set_inheritable(False)
     head, descriptors, _, _ = socket.recv_fds(sock, _LENGTH.size, MOST_DOORS)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
     if not head:
         return None
     (length,) = _LENGTH.unpack(head + _exactly(sock, _LENGTH.size - len(head)))

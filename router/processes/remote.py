@@ -183,5 +183,7 @@ class RemoteReviews:
         try:
             await self._peer.call(HOLD, pack_held(held))
         except RemoteError as error:
-            code = error.code if error.code != "peer_gone" else ReviewError.code
-            raise ReviewError(f"the request could not be held: {error}", code) from None
+            gone = error.code == "peer_gone"
+            failed = ReviewError(f"the request could not be held: {error}", ReviewError.code if gone else error.code)
+            failed.unsettled = gone  # it may have been held before it said so, and a person finds it after the next start
+            raise failed from None

@@ -97,6 +97,7 @@ class Worker:
     def __init__(self, index: int, workers: int) -> None:
         self._index = index
         self._workers = workers
+        self._asked = 0  # how many configurations were to be prepared
         self._prepared: Built | None = None
         self._serving: Built | None = None
         self._retiring: asyncio.Task[None] | None = None
@@ -167,7 +168,9 @@ class Worker:
 
     async def _prepare(self, payload: Any) -> None:
         """`[snapshot bytes, model directory or None, the policies' plan or None, a rollout's candidate or None]`. Raises ConfigError; what
-        serves goes on serving."""
+        serves goes on serving. The one that was asked for last counts: who asked for one before it waits for that no more."""
+        self._asked += 1
+        place = self._asked
         snapshot, model, plan, given = payload
         candidate = Candidate.from_payload(given) if given is not None else None
         serving = self._serving.workspace if self._serving is not None else None
@@ -178,10 +181,23 @@ class Worker:
             self._telemetry = start_telemetry(settings.otlp, f"worker-{self._index}", self._refusals.add)
         if self._services is None:
             raise LockgateError("the worker has no connection yet", "not_connected")
+        self._check_asked(place)
         await self._discard()
-        self._prepared = await build(workspace, model, self._services, self._telemetry, self._serving, plan, candidate)
-        if self._prepared.rolling is not None:
-            self._rollings.add(self._prepared.rolling)
+        beside = self._serving
+        built = await build(workspace, model, self._services, self._telemetry, beside, plan, candidate)
+        try:
+            self._check_asked(place)
+        except LockgateError:
+            await built.close(keeping=beside)
+            raise
+        self._prepared = built
+        if built.rolling is not None:
+            self._rollings.add(built.rolling)
+
+    def _check_asked(self, place: int) -> None:
+        """Raises LockgateError."""
+        if place != self._asked:
+            raise LockgateError("another configuration was to be prepared meanwhile", "not_prepared")
 
     async def _discard(self) -> None:
         """Lets go of what was prepared and never activated, because another worker could not prepare it."""

@@ -39,7 +39,8 @@ def descriptors(path: Path) -> Path:
 
 @dataclass
 class Payments:
-    """`arrivals`: request and metadata of every call; `done` the first request of each key. `file` gets the arrivals, a line each."""
+    """`arrivals`: request and metadata of every call; `done` the first request of each key. `file` gets the arrivals, a line each.
+    `leave` is called before a status is answered."""
 
     descriptors: Path
     file: Path | None = None
@@ -48,6 +49,7 @@ class Payments:
     health: health.aio.HealthServicer = field(default_factory=health.aio.HealthServicer)
     trailing: tuple[tuple[str, str], ...] = ()
     words: str = "secret words about anna"
+    leave: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         made = descriptor_pb2.FileDescriptorSet.FromString(self.descriptors.read_bytes())
@@ -68,6 +70,8 @@ class Payments:
         if how == "slow":
             await asyncio.sleep(600)
         if how == "status":
+            if self.leave is not None:
+                self.leave()
             context.set_trailing_metadata(self.trailing)
             await context.abort(grpc.StatusCode[status], self.words)
         self.done.setdefault(told["idempotency-key"], value)

@@ -147,6 +147,23 @@ async def test_what_a_service_says_of_its_own_connections_is_not_taken_for_ours(
     assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1)
 
 
+@pytest.mark.parametrize("met", [True, False])
+async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool) -> None:
+    """One that is drained answers, and ends the connection before anybody has read that; `met`: there was one before."""
+    service = Payments(published, words="failed to connect to all addresses; last error: UNKNOWN: Connection refused")
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((service.handlers(),))
+    port, stopping = server.add_insecure_port("127.0.0.1:0"), list[asyncio.Task[None]]()
+    await server.start()
+    made = await opened(port, published)
+    if met:
+        assert (await whole(made, asked(b'{"payment": "5"}')))[0] == 200
+    service.leave = lambda: stopping.append(asyncio.create_task(server.stop(0)))
+    error = await refused(made, "status:UNAVAILABLE")
+    await asyncio.gather(*stopping)
+    assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1 + met)
+
+
 @pytest.mark.parametrize("deduplicates", [True, False])
 async def test_what_may_have_been_done_is_repeated_only_where_the_service_heeds_the_key(
     payments: tuple[Payments, int], published: Path, deduplicates: bool

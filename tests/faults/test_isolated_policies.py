@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -127,6 +128,20 @@ async def test_nobody_waits_for_a_free_process_for_ever(engine):
     """Where everything that comes hangs, who waited several deadlines is denied."""
     hanging = [asyncio.create_task(answer(engine, hang=number)) for number in range(12)]
     assert set(await asyncio.gather(*hanging)) == {"policy_late"}
+
+
+async def test_a_process_has_none_of_its_workers_descriptors(told):
+    """Over its worker's socket it could have records written, and ask for subjects' keys; the event loop closes nothing for it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as door:
+        for sock in (theirs, door):
+            sock.set_inheritable(True)
+        engine = isolated.load(IsolatedEngine(), TEXTS, {}, deadline_s=0.3, observer=told)
+        await engine.open()
+        try:
+            assert [sorted(os.listdir(f"/proc/{each.pid}/fd")) for each in processes(engine)] == [["0", "1", "2"]] * 2
+        finally:
+            await engine.close()
 
 
 async def test_a_policy_that_eats_memory_ends_its_process_only(engine, told):

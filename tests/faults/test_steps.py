@@ -184,6 +184,28 @@ async def test_of_alternatives_none_is_taken_after_another_was() -> None:
     assert len(made.reached) == 2
 
 
+@pytest.mark.parametrize("keys", [None, KEYED])
+@pytest.mark.parametrize("code", ["upstream_timeout", "upstream_idle", "upstream_reset", "upstream_protocol"])
+async def test_of_alternatives_none_is_taken_after_one_that_may_have_been_done(code: str, keys: Any) -> None:
+    """It was sent, and nobody said what became of it: with the next one both might be done. So it is when the request comes again."""
+    made = keyed(first_success=True)
+    good, made.answer = made.answer, DestinationError("no answer came", code, 504, sent=True)
+    assert told(await made.ask(BOTH, headers=keys or [])) == [("failed", 504, code), ("denied", 409, "step_uncertain")]
+    assert len(made.reached) == 1
+    assert sorted(ends(made).values()) == [("denied", "step_uncertain"), ("failed", code), ("split", "several_intents")]
+    if keys:
+        made.answer = good
+        assert told(await made.ask(BOTH, headers=keys)) == [("denied", 409, "idempotency_unanswered")] * 2
+
+
+@pytest.mark.parametrize(("code", "sent"), [("upstream_timeout", False), ("upstream_unavailable", True), ("upstream_refused", True)])
+async def test_an_alternative_is_tried_where_it_is_known_that_the_one_before_failed(code: str, sent: bool) -> None:
+    """It never left, or the service itself says that it did not do it."""
+    made = keyed(first_success=True)
+    made.answer = DestinationError("not done", code, 503, sent=sent)
+    assert told(await made.ask(BOTH)) == [("failed", 503, code)] * 2
+
+
 async def test_alternatives_that_all_had_no_effect_are_tried_again() -> None:
     """Nothing was done under their keys."""
     made = keyed(first_success=True)
@@ -294,3 +316,17 @@ async def test_of_alternatives_one_that_cannot_be_held_is_not_waited_for(monkeyp
 
     monkeypatch.setattr(made.runtime.holder, "hold", away)
     assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("routed", 200, "")]
+
+
+async def test_nor_is_one_taken_where_nobody_knows_whether_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control process ended while it was asked: a person may find the request after the next start, and approve it."""
+    made = reviewed(keeping=False)
+
+    async def gone(*_: Any) -> None:
+        failed = ReviewError("The control process is gone.")
+        failed.unsettled = True
+        raise failed
+
+    monkeypatch.setattr(made.runtime.holder, "hold", gone)
+    assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("denied", 409, "step_uncertain")]
+    assert made.reached == []

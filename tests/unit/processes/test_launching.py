@@ -53,6 +53,18 @@ def test_a_duty_comes_with_the_sockets_of_its_doors() -> None:
         assert names == {"gateway": gateway.getsockname(), "decide": decide.getsockname()}
 
 
+def test_processes_that_a_worker_starts_have_none_of_its_sockets() -> None:
+    """Who holds a door's socket keeps its port, and who holds the worker's is taken for the worker."""
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)  # as it comes to the process
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as gateway:
+        assert Launched(Gone(), ours).gets(Duty(0, 1, ("gateway",)), [gateway.fileno()])  # type: ignore[arg-type]  # only its socket is of use
+        found = told(theirs)
+        assert found is not None
+        with socket.socket(fileno=found[1]["gateway"]) as mine:
+            assert [theirs.get_inheritable(), mine.get_inheritable()] == [False, False]
+
+
 def test_a_node_without_open_doors_has_workers_too() -> None:
     assert given(Duty(0, 1)) == (Duty(0, 1), {})
 

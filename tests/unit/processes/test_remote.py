@@ -6,8 +6,13 @@ import asyncio
 import itertools
 from typing import Any
 
+import pytest
+
 from router.audit.keys.leasing import lease_clock
-from router.processes.remote import RemoteSubjectKeys
+from router.errors import ReviewError
+from router.ipc import RemoteError
+from router.processes import remote
+from router.processes.remote import RemoteReviews, RemoteSubjectKeys
 
 
 class Control:
@@ -65,3 +70,19 @@ async def test_where_nodes_share_keys_they_are_used_as_long_as_somebody_confirms
     assert [(await lapsed.key_for("anna"))[0] for _ in range(2)] == ["k1", "k2"]
     lapsed.usable_until(lease_clock() + 60)
     assert (await lapsed.key_for("anna"))[0] == "k2"
+
+
+@pytest.mark.parametrize(("code", "unsettled"), [("peer_gone", True), ("subject_erased", False)])
+async def test_whether_a_request_is_held_is_not_known_where_the_control_process_is_gone(
+    monkeypatch: pytest.MonkeyPatch, code: str, unsettled: bool
+) -> None:
+    """It may have been made durable before. Where the control process says why it is not, it is not."""
+
+    class Failing:
+        async def call(self, *_: Any) -> None:
+            raise RemoteError("it failed", code)
+
+    monkeypatch.setattr(remote, "pack_held", lambda held: held)
+    with pytest.raises(ReviewError) as failed:
+        await RemoteReviews(Failing()).hold(None)  # type: ignore[arg-type]  # of a peer only `call` is used, and nothing of what is held
+    assert failed.value.unsettled is unsettled

@@ -85,6 +85,43 @@ async def test_what_was_prepared_in_vain_is_let_go_of(monkeypatch: pytest.Monkey
     assert closed == [("one", "serving")]
 
 
+@pytest.mark.parametrize("hangs", ["reading", "building"])
+async def test_what_was_asked_for_last_is_what_is_prepared(monkeypatch: pytest.MonkeyPatch, hangs: str) -> None:
+    """Whoever asked before was refused for waiting in vain, and its policies are not taken up now that they are there; both have one
+    digest, where only the policies' plan or a rollout's candidate is another."""
+    closed: list[tuple[str, str | None]] = []
+    worker, begun, slow, read = Worker(0, 1), asyncio.Event(), asyncio.Event(), threading.Event()
+    serving = Part("serving", closed)
+    worker._serving = serving  # type: ignore[assignment]  # a part that notes its closing
+    worker._services = worker._telemetry = SimpleNamespace()  # type: ignore[assignment]  # passed on unseen
+    loop = asyncio.get_running_loop()
+
+    def parsed(content: bytes, _: Any) -> str:
+        if content == b"refused" and hangs == "reading":
+            loop.call_soon_threadsafe(begun.set)
+            read.wait(PATIENCE_S)
+        return content.decode()
+
+    async def build(workspace: Any, *_: Any) -> Part:
+        if workspace == "refused" and hangs == "building":
+            begun.set()
+            await slow.wait()
+        return Part(workspace, closed)
+
+    monkeypatch.setattr(module, "_parsed", parsed)
+    monkeypatch.setattr(module, "build", build)
+    before = asyncio.create_task(worker._prepare([b"refused", None, None, None]))
+    await begun.wait()
+    await worker._prepare([b"wanted", None, None, None])
+    slow.set()
+    read.set()
+    with pytest.raises(LockgateError, match="meanwhile"):
+        await before
+    assert worker._prepared is not None
+    assert worker._prepared.name == "wanted"  # type: ignore[attr-defined]  # a part
+    assert closed == ([("refused", "serving")] if hangs == "building" else [])
+
+
 async def test_what_no_longer_serves_is_let_go_of() -> None:
     """Also what holds itself, which nobody else would look at for hours."""
     worker, users = Worker(0, 1), Users()
