@@ -28,6 +28,7 @@ A_RECORD = 300  # bytes; twice what most take
 ROOM = 64 * 2**20  # bytes that are left free where it is made
 _SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
 _META = "SELECT name, value FROM meta WHERE name IN ('version', 'complete', 'last_hash')"
+_TOLD = "SELECT type, sql FROM sqlite_master WHERE name = 'meta'"
 _ZONES = "SELECT kept, segment, size, low, high, nulls, width FROM zones ORDER BY kept, segment"
 _LISTS = {
     "words": "SELECT kept, code, word FROM words ORDER BY kept, code",
@@ -60,7 +61,7 @@ def _difference(
         try:
             if begin:
                 kept.execute(begin)
-            size = _answering(kept, reader)
+            size = _answering(kept, fresh, reader)
         except AuditError as error:
             return _unreadable(error)
         if size is None:
@@ -75,11 +76,21 @@ def _difference(
         return _unreadable(error)
 
 
-def _answering(kept: StandardConnection, reader: LedgerReader) -> int | None:
-    """How many records it has; None where a question would throw it away."""
+def _answering(kept: StandardConnection, fresh: StandardConnection, reader: LedgerReader) -> int | None:
+    """How many records it has; None where a question would throw it away. Raises AuditError where it says so in a form of its own, which a
+    question may read all the same: a view could tell a question something else than this."""
+    told = kept.execute(_TOLD)
+    if not told:
+        return None
+    if told != fresh.execute(_TOLD):
+        raise AuditError("what it says of itself is not in a table of ours")
     meta = dict(kept.execute(_META))
     size = meta.get("complete")
-    if meta.get("version") != VERSION or type(size) is not int or not 0 < size <= reader.size():
+    if meta.get("version") != VERSION:
+        return None
+    if type(size) is not int:
+        raise AuditError("how many records it has is no whole number")
+    if not 0 < size <= reader.size():
         return None
     return size if reader.nodes(0, size - 1, size) == [meta.get("last_hash")] else None
 

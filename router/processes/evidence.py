@@ -59,8 +59,8 @@ class Evidence:
         return Outbox(self.ledger, self.keys)
 
     async def append(self, payload: Any) -> list[int]:
-        if self._owed:
-            await self._pay()  # what came into force is on record before what it decides
+        if self._owed and (failed := await self._pay()) is not None:  # what came into force is on record before what it decides
+            raise failed
         return await self.ledger.append_many([self._kept(unpacked_entry(fields)) for fields in payload])
 
     def _kept(self, entry: Entry) -> Entry:
@@ -93,17 +93,20 @@ class Evidence:
         self._owed.append(system_entry(event, self.clock.now_ns(), details))
         await self._pay()
 
-    async def _pay(self) -> None:
-        """An AuditError that hides a success: the same bytes are appended once more."""
+    async def _pay(self) -> AuditError | None:
+        """Why something is still owed. An AuditError that hides a success: the same bytes are appended once more."""
+        failed = None
         async with self._paying:
             try:
                 while self._owed:
                     await self.ledger.append(self._owed[0])
                     self._owed.popleft()
             except AuditError as error:
+                failed = error
                 say = log.error if len(self._owed) > self._said else log.debug
                 say("%d records of what is in force are to follow: %s", len(self._owed), error)
             self._said = len(self._owed)
+        return failed
 
     async def record_refusals(self) -> None:
         """One record for all that was refused since the last; what cannot be recorded now goes with the next that can, which says since

@@ -110,6 +110,13 @@ def test_what_is_pruned_or_erased_makes_no_difference(folder: Path) -> None:
         ("CREATE TRIGGER hides AFTER UPDATE ON meta BEGIN DELETE FROM late; END",),
         ("ALTER TABLE words RENAME TO kept_words", "CREATE VIEW words AS SELECT * FROM kept_words"),
         ("DROP TABLE late",),
+        (
+            "DELETE FROM words",
+            "ALTER TABLE meta RENAME TO kept",
+            "CREATE VIEW meta AS SELECT name, CASE name WHEN 'version' THEN '4' ELSE value END AS value FROM kept",
+        ),
+        ("DELETE FROM words", "UPDATE meta SET value = CAST(value AS TEXT) WHERE name = 'complete'"),
+        ("DELETE FROM words", "UPDATE meta SET value = value + 0.5 WHERE name = 'complete'"),
     ],
 )
 def test_an_index_that_was_changed_is_found(folder: Path, statements: tuple[str, ...]) -> None:

@@ -27,10 +27,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self.away = False
+        self.failing = 0  # so many times more
         self.taken: list[dict[str, Any]] = []
 
     async def append(self, entry: Entry) -> int:
-        if self.away:
+        if self.away or self.failing:
+            self.failing = max(0, self.failing - 1)
             raise AuditError("away")
         self.taken.append(orjson.loads(entry.leaf))
         return len(self.taken)
@@ -82,6 +84,17 @@ async def test_a_decision_comes_behind_the_record_of_what_decided_it(evidence: E
         await evidence.append([decided])
     ledger.away = False
     await evidence.append([decided])
+    assert ledger.events == ["config_changed", "decided"]
+
+
+async def test_a_ledger_that_is_there_again_a_moment_later_takes_no_decision_before_it(evidence: Evidence, ledger: Ledger) -> None:
+    """The decision is refused as where the ledger is away, and the next comes behind what was owed."""
+    ledger.failing = 2  # when it came into force, and when the decision met it
+    await evidence.afterwards("config_changed", {"n": 1})
+    with pytest.raises(AuditError):
+        await evidence.append([packed_entry(system_entry("decided", 1))])
+    assert ledger.events == []
+    await evidence.append([packed_entry(system_entry("decided", 2))])
     assert ledger.events == ["config_changed", "decided"]
 
 
