@@ -130,19 +130,23 @@ class Membership:
                 self._problem = None
             except AuditError as error:
                 if self._problem is None:
-                    log.error("this node cannot say that it is there: %s", error)
+                    log.error("this node cannot say that it is there, or that another is not: %s", error)
                 self._problem = str(error)
             except Exception:  # the beats must go on
                 log.exception("saying that this node is there failed in a way that nobody foresaw")
             await asyncio.sleep(BEAT_S)
 
     async def _beat(self) -> None:
-        """That another is lost is on record before it is marked as such: a crash in between tells of it twice. Whether a ledger is there or
-        not, this node says that it lives."""
+        """Whether a ledger is there or not, this node says that it lives."""
         if await asyncio.to_thread(self.members.was_lost):
             await self._evidence.afterwards(BACK, {"node": self.members.node, "name": self._name})
         await asyncio.to_thread(self.members.beat, self._told())
         self.known = await asyncio.to_thread(self.members.all)
+        if not all(each.alive for each in self.known):
+            await self._tell_lost()
+
+    async def _tell_lost(self) -> None:
+        """On record before it is marked as such: a crash in between tells of it twice."""
         for each in await asyncio.to_thread(self.members.lost, LOST_S):
             log.error("nothing was heard of the node %s (%s) since %s", each.name, each.node, _time(each.seen))
             times = {"started": each.started, "seen": each.seen}
