@@ -28,7 +28,8 @@ KEPT_S = 86_400.0
 _BEAT = (
     "INSERT INTO members (node, name, started, seen, until, told)"
     " VALUES (%(node)s, %(name)s, clock_timestamp(), clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease)s), %(told)s)"
-    " ON CONFLICT (node) DO UPDATE SET seen = excluded.seen, until = excluded.until, told = excluded.told"
+    " ON CONFLICT (node) DO UPDATE SET seen = excluded.seen, until = excluded.until, told = CASE WHEN members.told::jsonb -> 'lost' IS NULL"
+    " THEN excluded.told ELSE jsonb_set(excluded.told::jsonb, '{lost}', 'true')::text END RETURNING told::jsonb -> 'lost' IS NOT NULL"
 )
 _PRUNE = "DELETE FROM members WHERE seen < clock_timestamp() - make_interval(secs => %s)"
 _ALL = (
@@ -43,8 +44,9 @@ _LOST = (
     " AND NOT EXISTS (SELECT 1 FROM members WHERE name = gone.name AND until > clock_timestamp() AND started > gone.started)"
     " AND %s = (SELECT node FROM members WHERE until > clock_timestamp() ORDER BY started, node LIMIT 1) ORDER BY seen"
 )
-_TOLD_LOST = "UPDATE members SET told = jsonb_set(told::jsonb, '{lost}', 'true')::text WHERE node = %s AND until < clock_timestamp()"
-_WAS_LOST = "SELECT 1 FROM members WHERE node = %s AND told::jsonb -> 'lost' IS NOT NULL"
+# Also of one that was heard of again since it was looked for: that it is lost is on record, and it has to say that it is not.
+_TOLD_LOST = "UPDATE members SET told = jsonb_set(told::jsonb, '{lost}', 'true')::text WHERE node = %s"
+_TOLD_BACK = "UPDATE members SET told = (told::jsonb - 'lost')::text WHERE node = %s"
 ALIVE = "EXISTS (SELECT 1 FROM members WHERE members.node = {node} AND members.until > clock_timestamp())"
 
 
@@ -80,20 +82,23 @@ class PostgresMembers:
             self._session.run(lambda connection: migrate(connection, self._server, SHARED, SHARED_STEPS))
         self.beat(told)
 
-    def beat(self, told: dict[str, Any]) -> None:
-        """Says that this node is there. Raises AuditError."""
+    def beat(self, told: dict[str, Any]) -> bool:
+        """Says that this node is there, and comes to whether it is on record that it was lost, and not yet that it is back. Raises
+        AuditError."""
         began = lease_clock()
         named = {"node": self.node, "name": self._name, "lease": self._lease, "told": json.dumps(told)}
 
-        def said(connection: BoundedConnection) -> None:
-            connection.execute(_BEAT, named)
+        def said(connection: BoundedConnection) -> bool:
+            (lost,) = connection.execute(_BEAT, named).fetchall()[0]
             connection.execute(_PRUNE, (KEPT_S,))
+            return bool(lost)
 
         with self._one_at_a_time:
-            self._session.run(said)
+            lost = self._session.run(said)
             if self._last is None or began - self._last > self._lease:
                 self._since = began
             self._last = began
+        return lost
 
     def lost(self, after: float) -> list[Member]:
         """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. Raises AuditError."""
@@ -106,10 +111,10 @@ class PostgresMembers:
         with self._one_at_a_time:
             self._session.run(lambda connection: connection.execute(_TOLD_LOST, (node,)))
 
-    def was_lost(self) -> bool:
-        """Whether others have said of this node that it is lost, since its last beat. Raises AuditError."""
+    def told_back(self) -> None:
+        """That this node is back is on record. Raises AuditError."""
         with self._one_at_a_time:
-            return bool(self._session.run(lambda connection: connection.rows(_WAS_LOST, (self.node,))))
+            self._session.run(lambda connection: connection.execute(_TOLD_BACK, (self.node,)))
 
     def may_take_over(self) -> bool:
         """Whether what it sees of others is worth something."""

@@ -42,9 +42,6 @@ class Recording(Protocol):
     async def system(self, event: str, details: Json) -> None:
         """Raises AuditError where it is not on record, or may not be."""
 
-    async def afterwards(self, event: str, details: Json) -> None:
-        """As soon as the ledger is there."""
-
 
 def facts(workspace: Workspace, model: str | None) -> Facts:
     """What a node runs. `model` is the directory of the model that serves, whose name is the model's digest."""
@@ -138,12 +135,17 @@ class Membership:
 
     async def _beat(self) -> None:
         """Whether a ledger is there or not, this node says that it lives."""
-        if await asyncio.to_thread(self.members.was_lost):
-            await self._evidence.afterwards(BACK, {"node": self.members.node, "name": self._name})
-        await asyncio.to_thread(self.members.beat, self._told())
+        said_to_be_lost = await asyncio.to_thread(self.members.beat, self._told())
         self.known = await asyncio.to_thread(self.members.all)
+        if said_to_be_lost:
+            await self._tell_back()
         if not all(each.alive for each in self.known):
             await self._tell_lost()
+
+    async def _tell_back(self) -> None:
+        """Until it is on record it is told again, also by a node whose ledger is away."""
+        await self._evidence.system(BACK, {"node": self.members.node, "name": self._name})
+        await asyncio.to_thread(self.members.told_back)
 
     async def _tell_lost(self) -> None:
         """On record before it is marked as such: a crash in between tells of it twice."""

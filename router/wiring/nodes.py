@@ -63,7 +63,8 @@ class Members(Protocol):
 
     def open(self, told: dict[str, Any]) -> None: ...
 
-    def beat(self, told: dict[str, Any]) -> None: ...
+    def beat(self, told: dict[str, Any]) -> bool:
+        """Whether it is on record that this node was lost, and not yet that it is back."""
 
     def all(self) -> Sequence[Member]: ...
 
@@ -73,8 +74,8 @@ class Members(Protocol):
     def told_lost(self, node: str) -> None:
         """That it is lost is on record."""
 
-    def was_lost(self) -> bool:
-        """Whether others have said of this node that it is lost, since its last beat."""
+    def told_back(self) -> None:
+        """That this node is back is on record."""
 
     def close(self) -> None: ...
 

@@ -36,9 +36,6 @@ class Evidence:
         if self._nodes.away:
             self._nodes.away -= 1
             raise AuditError("The ledger is away.")
-        await self.afterwards(event, details)
-
-    async def afterwards(self, event: str, details: Mapping[str, Any]) -> None:
         self._nodes.told.append((self._name, event, details))
 
 
@@ -55,7 +52,7 @@ class Nodes:
     async def start(self, name: str) -> Membership:
         self._monkeypatch.setenv(NAME, name)
 
-        made = Membership(self._place, Evidence(name, self))  # type: ignore[arg-type]  # all of it that is asked for
+        made = Membership(self._place, Evidence(name, self))  # type: ignore[arg-type]  # a place for members and nothing else
         self.living.append(made)
         await made.open(dict)
         return made
@@ -110,6 +107,37 @@ async def test_one_that_only_stood_still_says_that_it_is_back(nodes: Nodes) -> N
         assert (await nodes.heard(2 * turn + 1))[-1] == ("a", "node_lost", "b")
         b._beating = asyncio.create_task(b._keep_beating())
         assert (await nodes.heard(2 * turn + 2))[-1] == ("b", "node_back", "b")
+
+
+async def test_that_it_is_back_is_told_until_it_is_on_record(nodes: Nodes) -> None:
+    await nodes.start("a")
+    b = await nodes.start("b")
+    await vanish(b)
+    await nodes.heard(1)
+    nodes.away = 3
+    b._beating = asyncio.create_task(b._keep_beating())
+    assert (await nodes.heard(2))[1] == ("b", "node_back", "b")
+    assert nodes.away == 0
+    await asyncio.sleep(10 * BEAT_S)
+    assert len(nodes.told) == 2
+
+
+def test_one_that_is_heard_of_while_it_is_said_to_be_lost_learns_of_it(postgres: PostgresServer) -> None:
+    """Between two of its beats, or since the other looked for it: the record is there, and it has to say that it is back."""
+    place = Place(postgres.server())
+    a, b = [place.members(2 * name, name) for name in "ab"]
+    a.open({})
+    b.open({})
+    b.told_back()  # nothing was said of it
+    assert not b.beat({})
+    a.told_lost(b.node)
+    assert b.beat({"state": "serving"})
+    assert b.beat({"state": "serving"})
+    assert {each.name: each.told.get("state") for each in a.all()} == {"a": None, "b": "serving"}
+    b.told_back()
+    assert not b.beat({})
+    a.close()
+    b.close()
 
 
 async def test_of_one_that_stopped_or_was_started_again_nobody_says_so(nodes: Nodes) -> None:
