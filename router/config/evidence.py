@@ -152,6 +152,11 @@ class ReviewConfig(Strict):
         default=86400.0,
         description="How long a reviewer's question waits for its answer before the request expires; policy may say another.",
     )
+    send: Span = Field(
+        default=86400.0,
+        description="How long an approval is good for: what could not be sent within it, because Lockgate or its policy was away, fails "
+        "(`approval_too_old`).",
+    )
     wait: Duration = Field(
         default=30.0,
         description="Longest that a caller may wait for the end of what is held (`Prefer: wait=N`); `0s` for not at all.",

@@ -3,7 +3,7 @@ after a crash and going on after an approval are the same.
 
     1 approval durable in the store       crash after it: its record is missing, and is appended before anything else happens
     2 approval durable in the ledger      crash after it: approved and not sent; it is sent, if it is judged now as it was when it was
-                                          approved; else it is superseded, and waits anew or ends
+                                          approved; else it is superseded, and waits anew or ends. Not where that is too long ago
     3 `dispatching` durable in the store  crash after it: it may or may not have been sent. It is sent again under the same idempotency
                                           key where that is harmless (see `with_key`); else it is `uncertain`, for a person to settle
     4 sent                                crash after it: as after 3, nobody can tell these apart
@@ -35,6 +35,7 @@ from router.review.recording import Recording
 from router.review.sending import KEPT_BYTES, RESPONSE_BYTES, Received, received, with_key
 from router.review.state import FORGETTING, Event, State
 from router.review.superseding import Superseding
+from router.review.terms import NS
 
 log = logging.getLogger("lockgate.reviews")
 RETRY_S = 1.0
@@ -67,8 +68,20 @@ class Ready:
 
 
 class Dispatching:
-    def __init__(self, store: HeldRequests, recording: Recording, people: People, clock: Clock, ways: Ways, judging: Judging) -> None:
+    """`good_for`: seconds from an approval within which what was approved may be sent."""
+
+    def __init__(
+        self,
+        store: HeldRequests,
+        recording: Recording,
+        people: People,
+        clock: Clock,
+        ways: Ways,
+        judging: Judging,
+        good_for: Callable[[], float],
+    ) -> None:
         self._store = store
+        self._good_for = good_for
         self._recording = recording
         self._people = people
         self._clock = clock
@@ -147,13 +160,16 @@ class Dispatching:
             raise ReviewError("The held request does not have the digest that was approved.", "content_changed")
         if not self._expired_so(review) and not enough(held, await approvals(review, self._people)):
             raise ReviewError("The approvals are not for this content, or cannot be opened.", "approval_unproven")
+        approved = _approval(review)
+        if approved is not None and self._clock.now_ns() - approved.at_ns > self._good_for() * NS:
+            raise ReviewError("It was approved too long ago to be sent now.", "approval_too_old")
         return key, content
 
     def _expired_so(self, review: Review) -> bool:
         """Whether it may go because nobody decided in time: its terms, which are bound to its content, say so, and so does the clock."""
-        event = next((change.event for change in reversed(review.history) if change.after == State.APPROVED), "")
+        approved = _approval(review)
         late = self._clock.now_ns() >= review.held.expires_ns
-        return event == Event.EXPIRY_ALLOWED and late and terms.allowed_on_expiry(review.held)
+        return approved is not None and approved.event == Event.EXPIRY_ALLOWED and late and terms.allowed_on_expiry(review.held)
 
     async def _superseded(self, review: Review, content: Content, *, crashed: bool) -> bool:
         """Raises ReviewError: `review_superseded` for what may have been sent before, and is not sent again."""
@@ -221,6 +237,10 @@ class Dispatching:
             except ReviewError as error:
                 log.error("the held request %s cannot be read yet: %s", decision_id, error)
                 await asyncio.sleep(RETRY_S)
+
+
+def _approval(review: Review) -> Change | None:
+    return next((change for change in reversed(review.history) if change.after == State.APPROVED), None)
 
 
 def _repeatable(review: Review, ready: Ready) -> bool:

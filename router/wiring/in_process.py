@@ -55,7 +55,7 @@ class InProcess:
         await store.open()
         self._keys, recording, people = keys, Recording(store, self.ledger), People(keys)
         judge = _AsHeld(make_judge(self.workspace, self.stages.policy, self.clock, lambda *_: True))
-        dispatching = Dispatching(store, recording, people, self.clock, lambda *_: None, judge)
+        dispatching = Dispatching(store, recording, people, self.clock, lambda *_: None, judge, lambda: self.workspace.config.review.send)
         self.reviews = ReviewService(store, self.ledger, people, self.clock, recording, dispatching, judge)
         self.door = DecideDoor(self._using, self.clock, self.ids, SystemRandom(), _Unwatched())
         self._runtime = self._made(self.stages)

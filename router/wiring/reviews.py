@@ -226,7 +226,7 @@ async def open_reviews(workspace: Workspace, evidence: Evidence, clock: Clock, m
         raise
     people, recording, ways = People(evidence.keys), Recording(store, evidence.ledger), Ways(workspace, destinations)
     judges = Judges(workspace, clock, ways.leads)
-    dispatching = Dispatching(store, recording, people, clock, ways, judges)
+    dispatching = Dispatching(store, recording, people, clock, ways, judges, lambda: ways.workspace.config.review.send)
     service = ReviewService(store, evidence.ledger, people, clock, recording, dispatching, judges, Opinions(ways.intents))
     standings = Standings(store, people)
 

@@ -108,6 +108,7 @@ class Desk:
     way: Way | None
     policy: Standing = field(default_factory=lambda: Standing())
     spans: Spans = field(default_factory=lambda: Spans(3600.0))
+    good_for: float = 86_400.0
     table: RoutingTable | None = None
     ways: dict[str, Way] = field(default_factory=dict)
     service: ReviewService = field(init=False)
@@ -120,7 +121,7 @@ class Desk:
         self.people = people
         self.judge = judge_of(self.policy, self.clock, self._leads, self.spans)
         opinions = Opinions(lambda: self.table)
-        self.dispatching = Dispatching(self.store, recording, people, self.clock, self._way, self.judge)
+        self.dispatching = Dispatching(self.store, recording, people, self.clock, self._way, self.judge, lambda: self.good_for)
         self.service = ReviewService(self.store, self.ledger, people, self.clock, recording, self.dispatching, self.judge, opinions)
 
     def _way(self, route: str, name: str) -> Way | None:

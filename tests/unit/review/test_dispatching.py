@@ -21,6 +21,7 @@ from router.review.dispatching import MOST_AT_ONCE
 from router.review.packing import open_content, seal_content
 from router.review.sending import KEPT_BYTES, MOST_BYTES, with_key
 from router.review.state import Event, State
+from tests.unit.identity.parts import HandClock
 from tests.unit.review.conftest import Bank
 from tests.unit.review.parts import REQUEST, RITA, Desk, told
 
@@ -116,6 +117,31 @@ async def test_another_content_under_the_same_key_is_not_sent(desk: Desk, bank: 
     await altered(desk, review_id, sealed=seal_content(key, other, review.held))
     assert (await shown(desk, review_id))["state"] == "failed"
     assert (told(ledger.entries)[-1], bank.got) == ("failed content_changed", [])
+
+
+async def test_what_was_approved_too_long_ago_is_not_sent(desk: Desk, bank: Bank, ledger: MemoryLedger, clock: HandClock) -> None:
+    """Lockgate, or the policies that would have to judge it once more, were away meanwhile."""
+    desk.good_for = 600.0
+    one, other = await approved(desk, number=1), await approved(desk, number=2)
+    clock.forward(600.0)
+    desk.dispatching.start(one)
+    await desk.settled()
+    clock.forward(0.001)
+    found = await shown(desk, other)
+    assert (found["state"], [each.idempotency_key for each in bank.got]) == ("failed", [one])
+    assert told(ledger.entries)[-1] == "failed approval_too_old"
+
+
+async def test_what_may_have_been_sent_is_not_sent_again_after_so_long(
+    desk: Desk, bank: Bank, ledger: MemoryLedger, clock: HandClock
+) -> None:
+    """Also where that would be harmless: somebody has to look what came of it."""
+    assert desk.way is not None
+    desk.way, desk.good_for = replace(desk.way, deduplicates=True), 600.0
+    review_id = await crashed(desk)
+    clock.forward(600.1)
+    assert ((await shown(desk, review_id))["state"], bank.got) == ("uncertain", [])
+    assert told(ledger.entries)[-1] == "failed approval_too_old"
 
 
 async def test_who_was_overtaken_before_sending_sends_nothing(desk: Desk, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
