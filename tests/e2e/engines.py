@@ -113,7 +113,7 @@ def prefect(folder: Path) -> Iterator[tuple[str, Process]]:
 
 def _answers(url: str, token: str = "") -> bool:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers={"authorization": f"Bearer {token}"}), timeout=5):
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"authorization": f"Bearer {token}"}), timeout=30):
             return True
     except (OSError, urllib.error.HTTPError):
         return False

@@ -131,11 +131,11 @@ class Lockgate:
         return until(found, "the outcome was recorded")
 
     def leaves(self) -> list[Any]:
-        with closing(sqlite3.connect(f"{(self.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(sqlite3.connect(f"{(self.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             return [json.loads(leaf) for (leaf,) in connection.execute("SELECT leaf FROM records ORDER BY idx")]
 
     def indexes(self) -> list[int]:
-        with closing(sqlite3.connect(f"{(self.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(sqlite3.connect(f"{(self.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             return [index for (index,) in connection.execute("SELECT idx FROM records ORDER BY idx")]
 
     def system(self, event: str) -> list[Any]:

@@ -207,7 +207,7 @@ def test_a_response_that_breaks_off(lockgate: Lockgate, envoy: Envoy) -> None:
 
 def test_a_caller_who_leaves(lockgate: Lockgate, envoy: Envoy) -> None:
     """While the service has not answered: the outcome is `client_gone`."""
-    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=30) as connection:
         connection.sendall(f"GET /hold/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
         until(lambda: lockgate.arrived("/hold/1"), "the service had it")
     outcome = until(lambda: _outcome_at(lockgate, "/hold"), "the outcome was recorded")
@@ -339,7 +339,7 @@ def test_a_websocket_whose_service_vanishes_looks_closed(lockgate: Lockgate, tmp
                 else:
                     service.vanish()
                 with pytest.raises(ConnectionClosedError):
-                    chat.recv(timeout=5)
+                    chat.recv(timeout=30)
             outcome = lockgate.outcome(decision)
             assert (outcome["status"], outcome["result"], outcome["reason"], outcome["complete"]) == (101, *expected)
 
@@ -381,7 +381,7 @@ class Vanishing:
 
 def test_events_come_one_by_one(lockgate: Lockgate, envoy: Envoy) -> None:
     """An event stream is not held back: the first event is here while the service still waits."""
-    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=30) as connection:
         connection.sendall(f"GET /events/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
         seen = b""
         while b"data:" not in seen:
@@ -545,7 +545,7 @@ def _approve(lockgate: Lockgate, decision: str) -> None:
 
 def _events(lockgate: Lockgate, envoy: Envoy) -> socket.socket:
     """A caller whose first event is here."""
-    connection = socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5)
+    connection = socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=30)
     connection.sendall(f"GET /events/1 HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
     seen = b""
     while b"data:" not in seen:

@@ -114,7 +114,7 @@ def test_what_a_filter_says_of_bodies_is_what_is_believed(lockgate: Lockgate, tm
 @pytest.mark.parametrize("head", ["POST /chat/1 HTTP/1.1", "GET /chat/1 HTTP/1.1\r\ncontent-length: 5"])
 def test_a_handshake_with_a_body_is_refused(lockgate: Lockgate, envoy: Envoy, head: str) -> None:
     """A service that does not answer it with 101 would take it as a request, with a body that nobody judged."""
-    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=30) as connection:
         key = lockgate.keys["ann"]
         fields = f"host: yard\r\nauthorization: Bearer {key}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello"
         connection.sendall(f"{head}\r\n{fields}".encode())
@@ -125,7 +125,7 @@ def test_a_handshake_with_a_body_is_refused(lockgate: Lockgate, envoy: Envoy, he
 
 def test_a_head_that_envoy_refuses_by_itself_is_no_fault_of_its_configuration(lockgate: Lockgate, envoy: Envoy) -> None:
     """A path with a fragment, say: its own 400 goes to the caller, and nobody fills the log with complaints about the filter."""
-    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", envoy.ports["envoy"]), timeout=30) as connection:
         connection.sendall(f"GET /echo/1#part HTTP/1.1\r\nhost: yard\r\nauthorization: Bearer {lockgate.keys['ann']}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 400")
     assert "request_header_mode" not in lockgate.process.said

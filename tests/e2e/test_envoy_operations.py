@@ -85,7 +85,7 @@ def shown(lockgate: Lockgate, pair: tuple[Path, Path], ca: Path) -> bytes | None
     context.set_alpn_protocols(["h2"])
     address = ("127.0.0.1", lockgate.ports["envoy"])
     with (
-        socket.create_connection(address, timeout=5) as connection,
+        socket.create_connection(address, timeout=30) as connection,
         context.wrap_socket(connection, server_hostname="127.0.0.1") as wrapped,
     ):
         return wrapped.getpeercert(binary_form=True)
@@ -97,7 +97,7 @@ def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
     with fronted(tmp_path) as (lockgate, envoy), grpc.insecure_channel(f"127.0.0.1:{lockgate.ports['envoy']}") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor", "envoy.service.auth.v3.Authorization"):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         followed = stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=30)
         told = [next(followed).status]
@@ -116,7 +116,7 @@ def test_health_is_told_and_nothing_else(tmp_path: Path) -> None:
         assert told == [serving, leaving, serving]
         reflect: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.RpcError) as refused:
-            list(reflect(iter([b""]), timeout=5))
+            list(reflect(iter([b""]), timeout=30))
         assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -43,7 +43,7 @@ def order(lockgate: Lockgate, *arguments: str, who: str = "root") -> Any:
 
 
 def key_ids(lockgate: Lockgate) -> set[str]:
-    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as file:
+    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=30)) as file:
         return {key_id for (key_id,) in file.execute("SELECT DISTINCT key_id FROM records WHERE sealed <> x''")}
 
 
@@ -64,7 +64,7 @@ def test_no_worker_keeps_the_key(erased: tuple[Lockgate, str, Any]) -> None:
     for _ in range(12):
         lockgate.ask(PERSON, "GET", "/echo")
     until(lambda: len(lockgate.leaves()) >= size + 12, "they were recorded")
-    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as file:
+    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=30)) as file:
         after = {key_id for (key_id,) in file.execute("SELECT key_id FROM records WHERE idx > ?", (receipt["record"],))}
     assert receipt["leaf"]["details"]["key_id"] not in after
     assert receipt["leaf"]["details"]["key_id"] in key_ids(lockgate)
@@ -136,7 +136,7 @@ def test_a_start_finishes_what_was_ordered_before_anybody_is_served(start: Calla
     assert told["key_id"] == key_id
     decision = lockgate.ask(PERSON, "GET", "/echo/x").decision
     sealed_under = {leaf["id"]: index for index, leaf in enumerate(lockgate.leaves()) if leaf.get("id") == decision}
-    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as file:
+    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=30)) as file:
         ((after,),) = file.execute("SELECT key_id FROM records WHERE idx = ?", (min(sealed_under.values()),))
     assert after != key_id
     assert lockgate.verify().returncode == 0

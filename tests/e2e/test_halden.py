@@ -187,9 +187,9 @@ def test_events_and_chat_pass(halden: Halden) -> None:
         connection.request("GET", "/events?count=2&interval=0", headers=credential)
         assert connection.getresponse().read().count(b"event: ticket") == 2
     with connect(f"ws://127.0.0.1:{gateway}/chat", additional_headers=credential, proxy=None) as socket:
-        assert "hello" in socket.recv(5)
+        assert "hello" in socket.recv(30)
         socket.send("my screen is black")
-        assert socket.recv(5) == "itdesk: you said my screen is black"
+        assert socket.recv(30) == "itdesk: you said my screen is black"
 
 
 def evidence(halden: Halden, decision: str) -> Any:

@@ -184,7 +184,7 @@ async def test_a_request_that_is_held_is_followed_to_its_release(lockgate: Lockg
         assert "none: the service that asked does it" in told.stdout
         assert judge(lockgate, held.decision.id, "approve").json["state"] == "released"
         assert (await ask_app(made, "GET", here.headers["location"])).json()["state"] == "released"
-        assert (await asking.wait(held.decision, timeout=5)).released
+        assert (await asking.wait(held.decision, timeout=30)).released
     assert made.state.ran == []
 
 
@@ -202,7 +202,7 @@ def test_too_many_is_said_with_a_time(start: Callable[..., Lockgate]) -> None:
 def test_a_server_that_goes_and_comes(start: Callable[..., Lockgate]) -> None:
     """Killed, stopped in the middle, started again: each time there is a decision or an exception, within the time that was set."""
     lockgate = start()
-    with Client(f"http://127.0.0.1:{lockgate.ports['decide']}", api_key=lockgate.keys["checkout"], timeout=0.5) as asking:
+    with Client(f"http://127.0.0.1:{lockgate.ports['decide']}", api_key=lockgate.keys["checkout"], timeout=2.0) as asking:
         assert asking.decide(method="GET", path="/items/7").allowed
         with suspended(lockgate):
             with pytest.raises(DecisionUnavailable) as caught:

@@ -89,23 +89,23 @@ def test_a_large_download_arrives_whole(lockgate: Lockgate) -> None:
 def test_messages_pass_both_ways(lockgate: Lockgate) -> None:
     """Text and bytes pass unchanged through a WebSocket that a rule admits; the service knows who speaks and not the credential."""
     with chat(lockgate, x_lockgate_subject="root") as socket:
-        handshake = {name.lower(): value for name, value in json.loads(socket.recv(5)).items()}
+        handshake = {name.lower(): value for name, value in json.loads(socket.recv(30)).items()}
         assert handshake["x-lockgate-subject"] == "ann"
         assert "authorization" not in handshake
         for message in ("grüße", b"\x00\xff", "x" * 200_000):
             socket.send(message)
-            assert socket.recv(5) == message
+            assert socket.recv(30) == message
 
 
 def test_a_message_over_the_limit_of_bodies_ends_the_websocket(lockgate: Lockgate) -> None:
     """With 1009, here and at the service, which sees nothing of it; one that is as long as a body may be passes."""
     with chat(lockgate) as socket:
-        socket.recv(5)
+        socket.recv(30)
         socket.send(b"x" * MEGABYTE)
-        assert len(socket.recv(5)) == MEGABYTE
+        assert len(socket.recv(30)) == MEGABYTE
         socket.send(b"x" * (MEGABYTE + 1))
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(5)
+            socket.recv(30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
     until(lambda: 1009 in lockgate.closes(), f"the service saw 1009, not {lockgate.closes()}")
@@ -114,10 +114,10 @@ def test_a_message_over_the_limit_of_bodies_ends_the_websocket(lockgate: Lockgat
 def test_the_services_close_code_reaches_the_caller(lockgate: Lockgate) -> None:
     """A WebSocket that the service closes is closed here with the same code."""
     with chat(lockgate) as socket:
-        socket.recv(5)
+        socket.recv(30)
         socket.send("close 4001")
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(5)
+            socket.recv(30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4001
 
@@ -125,7 +125,7 @@ def test_the_services_close_code_reaches_the_caller(lockgate: Lockgate) -> None:
 def test_the_callers_close_code_reaches_the_service(lockgate: Lockgate) -> None:
     """A WebSocket that the caller closes is closed at the service with the same code."""
     with chat(lockgate) as socket:
-        decision = json.loads(socket.recv(5))
+        decision = json.loads(socket.recv(30))
         socket.close(4002, "bye")
     until(lambda: lockgate.closes() == [4002], f"the service saw 4002, not {lockgate.closes()}")
     named = {name.lower(): value for name, value in decision.items()}["x-lockgate-decision-id"]

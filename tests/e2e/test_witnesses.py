@@ -284,7 +284,7 @@ def accepts_control(lockgate: Lockgate) -> bool:
 
 
 def stored(lockgate: Lockgate) -> list[str]:
-    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+    with closing(sqlite3.connect(f"{(lockgate.state / 'ledger.sqlite').as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         return [note for (note,) in connection.execute("SELECT note FROM checkpoints")]
 
 

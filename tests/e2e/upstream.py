@@ -56,7 +56,7 @@ class Service:
         """Whether the ledger holds the decision now; None without a ledger."""
         if self.ledger is None or not self.ledger.exists():
             return None
-        with closing(sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             rows = connection.execute("SELECT leaf FROM records ORDER BY idx DESC LIMIT ?", (RECENT,))
             return any(leaf["schema"] == "lockgate.decision.v1" and leaf["id"] == decision_id for leaf in map(_json, rows))
 

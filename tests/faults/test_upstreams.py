@@ -829,24 +829,24 @@ async def test_what_the_loop_has_not_read_yet_is_nobodys_answer_either(lab: Lab)
         while answers:
             connection, _ = listening.accept()
             with connection, suppress(ConnectionError):
-                connection.settimeout(5)
+                connection.settimeout(30)
                 while answers and connection.recv(65536):
                     first, behind = answers.pop(0)
                     connection.sendall(first)
                     if behind:
-                        said.wait(5)
+                        said.wait(30)
                         connection.sendall(behind)
                         come.set()
 
     said, come = threading.Event(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(5)
+        listening.settimeout(30)
         beside = threading.Thread(target=run, args=(listening,))
         beside.start()
         destination = await lab.destination(listening.getsockname()[1])
         reply = await destination.send(GET)
         said.set()
-        come.wait(5)  # the loop stands still, as behind other work
+        come.wait(30)  # the loop stands still, as behind other work
         await reply.close()
         assert (await whole(destination, GET))[:2] == (200, b"ok")
         await destination.close()

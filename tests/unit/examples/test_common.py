@@ -79,7 +79,7 @@ def free_port() -> int:
 def fetch(url: str, process: subprocess.Popen[str]) -> dict[str, str]:
     for _ in range(200):
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return dict(json.loads(answer.read()))
         except urllib.error.URLError:
             assert process.poll() is None, "the service ended before it answered"
