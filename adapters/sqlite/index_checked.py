@@ -8,6 +8,7 @@ of another ledger, of one that has been cut since, or of another release, answer
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from itertools import zip_longest
 from pathlib import Path
@@ -37,9 +38,12 @@ _LISTS = {
 }
 
 
-def difference(path: Path, reader: LedgerReader) -> Difference | None:
+Told = Callable[[int, int], None]
+
+
+def difference(path: Path, reader: LedgerReader, told: Told | None = None) -> Difference | None:
     """The first; None where there is none, or no index that anything would be answered from. Makes one beside the system's other temporary
-    files. Raises AuditError, also where there is no room for that."""
+    files; `told` hears how many records that has, and of how many. Raises AuditError, also where there is no room for that."""
     if not path.is_file():
         return None
     with ExitStack() as stack:
@@ -50,11 +54,11 @@ def difference(path: Path, reader: LedgerReader) -> Difference | None:
             kept = stack.enter_context(closing(opened_to_read(path)))
         except AuditError as error:
             return _unreadable(error)
-        return _difference(kept, fresh, made, reader, folder)
+        return _difference(kept, fresh, made, reader, folder, told)
 
 
 def _difference(
-    kept: StandardConnection, fresh: StandardConnection, made: SqliteIndex, reader: LedgerReader, folder: Path
+    kept: StandardConnection, fresh: StandardConnection, made: SqliteIndex, reader: LedgerReader, folder: Path, told: Told | None
 ) -> Difference | None:
     """It may be added to meanwhile: first up to where it is now, and the little that is added until then in one state of the file."""
     for begin in ("", "BEGIN"):
@@ -69,7 +73,7 @@ def _difference(
         _check_room(folder, size - made.complete()[0])
         if made.complete()[0] > size:  # somebody made it anew meanwhile
             made.reset()
-        make_up_to(reader, made, size)
+        make_up_to(reader, made, size, told)
     try:
         return _schema(kept, fresh) or _damage(kept) or _lists(kept, fresh) or _values(kept, fresh)
     except (AuditError, LookupError, TypeError, ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Progress for people who wait, on standard error; gone when the work is done."""
+"""Progress for people who wait, on standard error where that is a terminal; gone when the work is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """A function that is told step, done and total; each step gets a bar."""
     columns = (TextColumn("{task.description:>18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    told = Console(stderr=True)
+    with Progress(*columns, console=told, transient=True, disable=not told.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
         def progress(step: str, done: int, total: int) -> None:

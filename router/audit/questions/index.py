@@ -54,11 +54,13 @@ def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None
     return complete
 
 
-def make_up_to(reader: LedgerReader, index: IndexStore, size: int) -> None:
-    """Indexes the records up to `size`, which the ledger has, and no more of them."""
+def make_up_to(reader: LedgerReader, index: IndexStore, size: int, told: Callable[[int, int], None] | None = None) -> None:
+    """Indexes the records up to `size`, which the ledger has, and no more of them. `told` hears how many it has, and of how many."""
     complete = index.complete()[0]
     while complete < size:
         complete = _more(reader, index, complete, size, None)
+        if told is not None:
+            told(complete, size)
 
 
 def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Callable[[], None] | None) -> int:

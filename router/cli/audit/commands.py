@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
-from router.audit.checking.verify import Answers, Plan, Report, verify
+from router.audit.checking.verify import Plan, Report, verify
 from router.audit.questions.reading import told_id
 from router.audit.witnesses.policy import WitnessPolicy, verifying_policy
 from router.cli.audit.ask import ask
@@ -36,6 +35,7 @@ from router.cli.audit.sign_index import sign_index
 from router.cli.audit.sources import Sources, note_in, sources
 from router.cli.audit.stats import stats
 from router.cli.audit.tiles import tiles
+from router.cli.bars import progress_bars
 from router.cli.common import config_option, console, json_option
 
 FAULTY = 1
@@ -155,8 +155,7 @@ def verify_command(
     witnesses = None if policy is None else verifying_policy(policy, verifier)
     with noted(place.state, "verify", "", personal=True) if personal else nullcontext(Read()) as read:
         others = tuple(key for key in more if key)
-        held = place.answers_differ if answers else None
-        report = _verified(place, verifier, note_in(checkpoint), personal, processes, others, witnesses, held)
+        report = _verified(place, verifier, note_in(checkpoint), personal, processes, others, witnesses, answers=answers)
         read.rows = report.opened
     if as_json:
         click.echo(json_line(report_document(report, verifier)))
@@ -174,13 +173,14 @@ def _verified(
     processes: int | None,
     more: tuple[str, ...],
     policy: WitnessPolicy | None,
-    answers: Answers | None,
+    *,
+    answers: bool,
 ) -> Report:
     open_keys = place.open_keys if personal else None
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task("verifying", total=None)
-        told = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731  # one line, once
-        plan = Plan(place.open_reader, verifier, outside, open_keys, place.kept_checkpoints, processes, told, more, policy, answers)
+    with progress_bars() as bar:
+        told = partial(bar, "verifying")
+        held = (lambda reader: place.answers_differ(reader, partial(bar, "index of answers"))) if answers else None
+        plan = Plan(place.open_reader, verifier, outside, open_keys, place.kept_checkpoints, processes, told, more, policy, held)
         return verify(plan)
 
 

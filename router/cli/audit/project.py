@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from router.audit.copies.projecting import step
 from router.audit.questions.reader import LedgerReader
 from router.cli.audit.options import state_option
 from router.cli.audit.sources import sources
+from router.cli.bars import progress_bars
 from router.cli.common import config_option, console
 from router.errors import ConfigError
 from router.faults import suggestion
@@ -54,10 +53,9 @@ def _named(name: str, config: Path) -> Followed:
 def _followed(reader: LedgerReader, followed: Followed) -> int:
     if followed.projection.batch > 1000:
         followed.projection.batch = LARGE
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task(followed.name, total=None)
+    with progress_bars() as bar:
         while True:
             complete, size = step(reader, followed.projection)
-            bar.update(task, completed=complete, total=size)
+            bar(followed.name, complete, size)
             if complete == size:
                 return complete

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -87,10 +87,10 @@ class Sources:
             message = f"The checkpoints in {self.checkpoints} cannot be read: {error.strerror}."
             raise AuditError(message, "checkpoint_invalid") from error
 
-    def answers_differ(self, reader: LedgerReader) -> Difference | None:
+    def answers_differ(self, reader: LedgerReader, told: Callable[[int, int], None] | None = None) -> Difference | None:
         """The first difference of the index from the ledger's records. Of a copy that nobody can write to it is made anew for each
         question. Raises AuditError."""
-        return difference(self.state / INDEX_FILE, reader) if os.access(self.state, os.W_OK) else None
+        return difference(self.state / INDEX_FILE, reader, told) if os.access(self.state, os.W_OK) else None
 
     @contextmanager
     def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:

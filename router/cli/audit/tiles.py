@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from router.audit.tree.tile_files import export
 from router.audit.tree.tiles import tiles_of
 from router.cli.audit.sources import sources
+from router.cli.bars import progress_bars
 from router.cli.common import config_option, console, json_option, print_json
 
 
@@ -29,9 +28,8 @@ def tiles(out: Path, state: Path | None, config: Path, as_json: bool) -> None:
     reader = sources(state, config).open_reader()
     try:
         total = sum(1 for _ in tiles_of(reader.size()))
-        with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-            task = bar.add_task("writing", total=total)
-            done = export(reader, out, lambda count: bar.update(task, completed=count))
+        with progress_bars() as bar:
+            done = export(reader, out, lambda count: bar("writing", count, total))
     finally:
         reader.close()
     if as_json:

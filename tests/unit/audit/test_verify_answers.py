@@ -16,6 +16,7 @@ from adapters.sqlite import index_checked
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.index_checked import difference
 from router.audit.checking.verify import Report
+from router.audit.questions import index
 from router.audit.questions.columns import NAMES
 from router.audit.questions.index import catch_up, make_up_to
 from router.audit.questions.query import Query, Trail
@@ -73,6 +74,15 @@ def test_an_index_of_the_records_has_no_difference(folder: Path) -> None:
     (folder / "index.sqlite").unlink()
     assert held(folder).faults == []
     assert not (folder / "index.sqlite").exists()
+
+
+def test_how_far_it_is_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Millions of records take minutes."""
+    monkeypatch.setattr(index, "BATCH", 25)
+    told: list[tuple[int, int]] = []
+    with closing(reader(folder)) as ledger:
+        assert difference(folder / "index.sqlite", ledger, lambda *far: told.append(far)) is None
+    assert told == [(25, COUNT), (50, COUNT), (COUNT, COUNT)]
 
 
 @pytest.mark.parametrize("seed", range(4))
