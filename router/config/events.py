@@ -87,6 +87,11 @@ class EventSource(Strict):
     signature: Signature | None = Field(default=None, description="Over HTTP: what events must be signed with, instead of a credential.")
     consume: AdapterBlock | None = Field(default=None, description="The broker's queue, topic or stream.")
     names: EventNames | None = Field(default=None, description="For what is no CloudEvent; the schemes of others have names of their own.")
+    event_sources: tuple[Text, ...] = Field(
+        default=(),
+        description="CloudEvents `source` that its events may have, `*` for any text; without this any but what another of our sources is "
+        "named by.",
+    )
     speaks_for: Speaker | None = Field(default=None, description="Who the events speak for; over HTTP with a credential it is the caller.")
     attempts: Count = Field(default=5, description="Times a broker's message is taken that cannot be handled, before it is put aside.")
     pause: Span = Field(default=1.0, description="Wait before a message is taken again that could not be handled.")

@@ -44,7 +44,7 @@ class Waiting(Arrivals, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    settings: tuple[EventSource, BaseModel]
+    settings: tuple[EventSource, BaseModel, frozenset[str]]
     consuming: Consuming
     task: asyncio.Task[None]
 
@@ -128,7 +128,7 @@ class Events:
         count = partial(self._counting.event, plan.name)
         consuming = Consuming(consumer, plan, self._taking, self._full.room, self._buried, count)
         before = [each.task for each in self._finishing if each.settings[0] == plan.settings]
-        return _Running((plan.settings, settings), consuming, asyncio.create_task(_after(before, consuming)))
+        return _Running((plan.settings, settings, plan.taken), consuming, asyncio.create_task(_after(before, consuming)))
 
     async def _buried(self, plan: SourcePlan, message: Incoming, reason: str) -> None:
         """A message that nobody could read may hold anything: its digest is sealed under the key of whom the source speaks for."""
@@ -166,10 +166,12 @@ def event_plans(workspace: Workspace) -> dict[str, SourcePlan]:
     """By name. Raises ConfigError where a secret cannot be read or used."""
     config = workspace.config.events
     sources = config.sources if config is not None else {}
-    return {
+    plans = {
         name: SourcePlan(name, source, _verifier(workspace, name, source.signature), _notices(workspace, source.signature))
         for name, source in sources.items()
     }
+    taken = frozenset(each.path for each in plans.values() if each.names is not None and each.names.source is None)
+    return {name: replace(each, taken=taken) for name, each in plans.items()}
 
 
 def _notices(workspace: Workspace, settings: Signature | None) -> Notices | None:
@@ -218,7 +220,7 @@ def _scheme(settings: Signature, secrets: list[str]) -> Verifier:
 
 
 def _same(running: _Running, plan: SourcePlan | None, workspace: Workspace) -> bool:
-    return plan is not None and running.settings == (plan.settings, workspace.consumers.get(plan.name))
+    return plan is not None and running.settings == (plan.settings, workspace.consumers.get(plan.name), plan.taken)
 
 
 async def _after(before: list[asyncio.Task[None]], consuming: Consuming) -> None:

@@ -119,7 +119,10 @@ class Consuming:
         if message.problem:
             return await self._aside(message, message.problem)
         try:
-            for event in read_message(message, self._plan.names, self._plan.path):
+            events = read_message(message, self._plan.names, self._plan.path)
+            for event in events:
+                self._plan.check(event)
+            for event in events:
                 subject = self._plan.speaker(event)
                 if subject is None:
                     raise RefusedError("The source does not say for whom its events speak.", "event_invalid", 422)

@@ -177,6 +177,8 @@ class EventDoor:
 
     async def _all(self, events: list[Event], plan: SourcePlan, speaking: Subject | None, client: str) -> list[Taken]:
         """A batch is acknowledged when all of it is on record. What of it was recorded before a failure is known when it comes again."""
+        for event in events:
+            plan.check(event)
         subjects = [plan.speaker(event) or speaking for event in events]
         places = asyncio.Semaphore(MOST_AT_ONCE)
 

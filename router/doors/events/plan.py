@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,16 +29,20 @@ class Notices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """One source. Where neither is there a credential, or the broker, says who sent an event."""
+    """One source. Where neither is there a credential, or the broker, says who sent an event. `taken`: sources that events have who do not
+    say it themselves, of all our sources."""
 
     name: str
     settings: EventSource
     verifier: Verifier | None = None
     notices: Notices | None = None
+    taken: frozenset[str] = frozenset()
     always: Subject | None = field(init=False, compare=False)
     """For whom each of its events speaks, where no event has to be looked into for that."""
+    _own: re.Pattern[str] | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_own", _any_of(self.settings.event_sources))
         object.__setattr__(self, "always", _always(self.settings.speaks_for, self._known_by))
 
     @property
@@ -57,6 +62,16 @@ class SourcePlan:
     @property
     def answers_challenges(self) -> bool:
         return self.settings.signature is not None and self.settings.signature.scheme == "slack"
+
+    def check(self, event: Event) -> None:
+        """A CloudEvent's source is written by who sends it, rules go by it, and with its id it makes two events the same: nobody may have
+        what is another's. Raises RefusedError `event_invalid`."""
+        source = event.named.source
+        if self._own is not None:
+            if self._own.fullmatch(source) is None:
+                raise invalid(f"The event's source is none of the 'event_sources' of '{self.name}'.")
+        elif source != self.path and source in self.taken:
+            raise invalid(f"The event's source is that of another source than '{self.name}'.")
 
     def speaker(self, event: Event) -> Subject | None:
         """None where the caller is the subject. Raises RefusedError `event_invalid` where the event does not say for whom it speaks."""
@@ -80,6 +95,11 @@ class SourcePlan:
     @property
     def _known_by(self) -> str:
         return "signature" if self.settings.signature is not None else "broker"
+
+
+def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    written = (".*".join(re.escape(text) for text in each.split("*")) for each in patterns)
+    return re.compile("|".join(written)) if patterns else None
 
 
 def _always(wanted: Speaker | None, known_by: str) -> Subject | None:

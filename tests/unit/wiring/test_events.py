@@ -117,6 +117,24 @@ async def test_how_long_an_event_may_be_follows_a_reload(monkeypatch: pytest.Mon
     await yard.events.close()
 
 
+async def test_a_new_sources_events_are_nobody_elses_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that have another signature than theirs, or come from a broker, do not name themselves by its path."""
+    yard = Yard(monkeypatch)
+    yard.let.set()
+    signed = {"signature": {"scheme": "github", "secrets": ["s"]}, "speaks_for": {"subject": "till"}}
+    told = orjson.dumps({"specversion": "1.0", "id": "7", "source": "/events/till", "type": "paid"})
+    for sources in ({}, {"till": signed}):
+        config = EventsConfig.model_validate({"listen": None, "sources": {"orders": SOURCE, **sources}})
+        workspace: Any = SimpleNamespace(config=SimpleNamespace(events=config), consumers={"orders": None}, root=None)
+        await yard.ledger.open()
+        await yard.events.serve(workspace)
+        yard.queue.put(told, {"content-type": "application/cloudevents+json"})
+        await until(lambda: yard.decided == ["7"] and not yard.events.under_way)
+    await until(lambda: yard.queue.buried)
+    assert yard.decided == ["7"]
+    await yard.events.close()
+
+
 async def test_who_resumes_at_once_takes_nothing_before_what_was_taken_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two consumers of one source would overtake each other."""
     yard = Yard(monkeypatch)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from adapters.memory_consumer import MemoryConsumer, MemoryQueue
@@ -108,6 +110,17 @@ async def test_what_is_no_event_is_put_aside_at_once() -> None:
     """Another attempt would come to the same."""
     yard = Yard()
     yard.put("")
+    async with running(yard) as until:
+        await until(lambda: yard.aside)
+    assert (yard.taken, yard.buried) == ([], [("event_invalid", 1)])
+
+
+async def test_what_has_the_source_of_another_is_put_aside() -> None:
+    """All of a batch, before any of it is decided."""
+    yard = Yard()
+    yard.consuming._plan = replace(yard.consuming._plan, taken=frozenset({"/events/till"}))
+    batch = [{"specversion": "1.0", "id": "7", "source": source, "type": "paid"} for source in ("/shop", "/events/till")]
+    yard.queue.put(orjson.dumps(batch), {"content-type": "application/cloudevents-batch+json"})
     async with running(yard) as until:
         await until(lambda: yard.aside)
     assert (yard.taken, yard.buried) == ([], [("event_invalid", 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import orjson
@@ -121,6 +122,32 @@ def test_a_source_speaks_for_whom_it_is_configured_to_and_the_event_may_say_the_
     with pytest.raises(RefusedError, match="lacks"):
         plan(speaks_for=wanted).speaker(other)
     assert Speaker.model_validate({"subject": "x"}).tenant is None
+
+
+def refused_source(source: str, taken: frozenset[str] = frozenset(), **settings: object) -> bool:
+    (event,) = posted([(b"content-type", STRUCTURED)], orjson.dumps({**EVENT, "source": source}))
+    try:
+        replace(plan(**settings), taken=taken).check(event)
+    except RefusedError as error:
+        assert (error.code, error.status) == ("event_invalid", 422)
+        return True
+    return False
+
+
+def test_a_source_has_events_of_no_other_source() -> None:
+    """Of one that names its events itself, by its path; and of none but its own where those are said."""
+    taken = frozenset({"/events/shop", "/events/till"})
+    assert [refused_source(each, taken) for each in ("/events/till", "/events/shop", "/events/tills", "/shop")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    only = {"event_sources": ["/shop", "urn:shop:*:a.b"]}
+    sources = ("/shop", "/shop/1", "x/shop", "urn:shop:7:a.b", "urn:shop::a.b", "urn:shop:7:a_b", "/events/till")
+    assert [refused_source(each, taken, **only) for each in sources] == [False, True, True, False, False, True, True]
+    assert not refused_source("/events/till", taken, event_sources=["/events/*"])  # who writes it so means it
+    assert refused_source("/shop", event_sources=["/none"])
 
 
 def test_deliveries_keep_an_order_only_where_it_is_asked_for() -> None:
