@@ -95,11 +95,13 @@ class ReviewError(LockgateError):
 class DestinationError(LockgateError):
     """An upstream gave no usable response. `status` is what the caller is told (502, 503, 504); `sent` says whether any byte of
     the request may have reached it; `attempts` how often it was tried; `wait` the seconds after which the upstream asked to be tried
-    again; `final` that it never need be: the same request gets the same answer."""
+    again; `final` that it never need be: the same request gets the same answer; `untold` that it may have been done, whatever the code
+    says."""
 
     code = "upstream_error"
     wait: float | None = None
     final: bool = False
+    untold: bool = False
 
     def __init__(self, message: str, code: str, status: int = 502, *, sent: bool = False, attempts: int = 1, upstream: str = "") -> None:
         super().__init__(message, code)

@@ -150,7 +150,7 @@ def translated(error: grpc.aio.AioRpcError, *, reached: bool) -> DestinationErro
         return failure("upstream_denied", f"the service answered {code}")
     if code in REFUSED:
         return failure("upstream_refused", f"the service answered {code}")
-    return failure("upstream_unavailable", f"the service answered {code}", sent=True, wait=_pushback(error))
+    return _untold(error, f"the service answered {code}")
 
 
 def _unavailable(error: grpc.aio.AioRpcError, details: str, *, reached: bool) -> DestinationError:
@@ -160,9 +160,15 @@ def _unavailable(error: grpc.aio.AioRpcError, details: str, *, reached: bool) ->
         if any(word in told for word in ("handshake", "ssl", "certificate", "verification check")):
             return failure("tls_failed", "no TLS connection with the service could be made")
         return failure("connect_failed", "no connection to the service could be made")
-    return failure(
-        "upstream_unavailable", "the service answered UNAVAILABLE, or the connection broke off", sent=True, wait=_pushback(error)
-    )
+    return _untold(error, "the service answered UNAVAILABLE, or the connection broke off")
+
+
+def _untold(error: grpc.aio.AioRpcError, sentence: str) -> DestinationError:
+    """The library has the same statuses for a connection that breaks off, and no sign of which it is but metadata, which only a service
+    sends (gRPC, status codes: UNAVAILABLE, INTERNAL and UNKNOWN are made by the library, too)."""
+    made = failure("upstream_unavailable", sentence, sent=True, wait=_pushback(error))
+    made.untold = not error.trailing_metadata()
+    return made
 
 
 def _pushback(error: grpc.aio.AioRpcError) -> float | None:

@@ -147,6 +147,16 @@ async def test_what_a_service_says_of_its_own_connections_is_not_taken_for_ours(
     assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1)
 
 
+@pytest.mark.parametrize("trailing", [(), (("grpc-retry-pushback-ms", "1500"),)])
+async def test_what_its_library_says_of_a_broken_connection_too_tells_nothing(
+    payments: tuple[Payments, int], published: Path, trailing: Any
+) -> None:
+    """Only a service sends metadata; without, it may have been done."""
+    service, port = payments
+    service.trailing = trailing
+    assert (await refused(await opened(port, published), "status:UNAVAILABLE")).untold == (not trailing)
+
+
 @pytest.mark.parametrize("met", [True, False])
 async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool) -> None:
     """One that is drained answers, and ends the connection before anybody has read that; `met`: there was one before."""
