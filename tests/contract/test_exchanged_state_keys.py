@@ -246,9 +246,12 @@ class Heard(Unheard):
 
 
 def test_a_secret_is_exchanged_for_another(tmp_path: Path, redis_server: RedisServer) -> None:
-    """Not for itself, also where that is in two files."""
+    """Not for itself, also where that is in two files; nor is one that is empty any."""
     for name in ("one", "two"):
         (tmp_path / name).write_text("the same\n")
+    (tmp_path / "none").write_text("\n")
     same = settings(redis_server, key=Secret(file="one"), previous_key=Secret(file="two"))
     with pytest.raises(ConfigError, match=r"'shared_state\.previous_key' is the same"):
         RedisState(same, tmp_path, Unheard())
+    with pytest.raises(ConfigError, match=r"'shared_state\.previous_key' is empty"):
+        RedisState(settings(redis_server, key=Secret("one"), previous_key=Secret(file="none")), tmp_path, Unheard())
