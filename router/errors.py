@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class LockgateError(Exception):
+    """`unsettled`: what failed may have been done all the same."""
+
     code = "internal"
+    unsettled: bool = False
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -86,10 +89,7 @@ class AuditError(LockgateError):
 
 
 class ReviewError(LockgateError):
-    """`unsettled`: it is not known whether what was to be held is held."""
-
     code = "review_store_unavailable"
-    unsettled: bool = False
 
 
 class DestinationError(LockgateError):

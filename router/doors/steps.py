@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from router.decision import Decision, Outcome, Request, Result, Step
-from router.dispatch import content_digest, failure, undeliverable
+from router.dispatch import content_digest, failure, undeliverable, unheld
 from router.doors.body import whole_body_view
 from router.doors.head import Head
 from router.doors.relay import Exchange, Relay, outbound
@@ -25,7 +25,7 @@ from router.doors.repeating import Claim
 from router.doors.responses import Send, respond, respond_problem
 from router.doors.runtime import Observer, StepOptions
 from router.doors.step_keys import Begun, begun, looked_up, only_once, settled
-from router.errors import AuditError, DestinationError, LockgateError, RefusedError, ReviewError
+from router.errors import AuditError, DestinationError, LockgateError, RefusedError
 from router.obligations import response_limit
 from router.pipeline import Part
 from router.ports import Clock, Headers, Ids
@@ -196,8 +196,7 @@ class Steps:
             content_digest(held)
             await exchange.runtime.holder.hold(decision, held)
         except LockgateError as error:
-            step.uncertain = isinstance(error, ReviewError) and error.unsettled
-            failed = Outcome(Result.DENIED, 503, error.code)
+            step.uncertain, failed = error.unsettled, unheld(error)
             await self._relay.end(exchange, failed)
             return failed
         return step.outcome or Outcome(Result.HELD, 202)

@@ -362,5 +362,5 @@ async def test_nor_is_one_taken_where_nobody_knows_whether_it_is_held(monkeypatc
         raise failed
 
     monkeypatch.setattr(made.runtime.holder, "hold", gone)
-    assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("denied", 409, "step_uncertain")]
+    assert told(await made.ask(BOTH)) == [("failed", 503, "review_store_unavailable"), ("denied", 409, "step_uncertain")]
     assert made.reached == []
