@@ -82,6 +82,7 @@ class Membership:
         self._telling: asyncio.Task[None] | None = None
         self._problem: str | None = None
         self._untold: str | None = None
+        self._unmarked: list[str] = []  # ids of nodes that are on record as lost, and do not know it yet
 
     async def open(self, running: Callable[[], Facts]) -> None:
         """Raises AuditError."""
@@ -141,7 +142,7 @@ class Membership:
         idle = self._telling is None or self._telling.done()  # before: what the beat comes to may be told of meanwhile
         said_to_be_lost = await asyncio.to_thread(self.members.beat, self._told())
         self.known = await asyncio.to_thread(self.members.all)
-        if idle and (said_to_be_lost or not all(each.alive for each in self.known)):
+        if idle and (said_to_be_lost or self._unmarked or not all(each.alive for each in self.known)):
             self._telling = asyncio.create_task(self._tell(back=said_to_be_lost))
 
     async def _tell(self, *, back: bool) -> None:
@@ -164,13 +165,22 @@ class Membership:
         await asyncio.to_thread(self.members.told_back)
 
     async def _tell_lost(self) -> None:
-        """On record before it is marked as such: a crash in between tells of it twice."""
+        """On record before it is marked as such: a crash in between tells of it twice, or leaves one that went on meanwhile without knowing
+        what is said of it."""
+        await self._mark()
         for each in await asyncio.to_thread(self.members.lost, LOST_S):
             log.error("nothing was heard of the node %s (%s) since %s", each.name, each.node, _time(each.seen))
             times = {"started": each.started, "seen": each.seen}
             exactly = {name: timestamp(round(at * SECOND_NS)) for name, at in times.items()}
             await self._evidence.system(LOST, {"node": each.node, "name": each.name, **exactly})
-            await asyncio.to_thread(self.members.told_lost, each.node)
+            self._unmarked.append(each.node)
+            await self._mark()
+
+    async def _mark(self) -> None:
+        """Also of one that went on since: it says then that it is back."""
+        while self._unmarked:
+            await asyncio.to_thread(self.members.told_lost, self._unmarked[0])
+            self._unmarked.pop(0)
 
     def _told(self) -> dict[str, Any]:
         """With since when each is so, by this node's clock."""

@@ -127,6 +127,31 @@ async def test_that_it_is_back_is_told_until_it_is_on_record(nodes: Nodes) -> No
     assert len(nodes.told) == 2
 
 
+async def test_one_that_goes_on_before_it_is_marked_says_that_it_is_back(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database was away between the record and the mark: the node is looked for in vain by then, and would never learn of it."""
+    a, b = await nodes.start("a"), await nodes.start("b")
+    mark, tries, heard = a.members.told_lost, list[str](), asyncio.Event()
+
+    def failing_first(node: str) -> None:
+        tries.append(node)
+        if len(tries) == 1:
+            asyncio.run_coroutine_threadsafe(goes_on(), loop).result()
+            raise AuditError("The database is away.")
+        mark(node)
+
+    async def goes_on() -> None:
+        b._beating = asyncio.create_task(b._keep_beating())
+        while not all(each.alive for each in await asyncio.to_thread(b.members.all)):  # noqa: ASYNC110  # what is waited for wakes nobody
+            await asyncio.sleep(0.02)
+        heard.set()
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(a.members, "told_lost", failing_first)
+    await vanish(b)
+    assert await nodes.heard(2) == [("a", "node_lost", "b"), ("b", "node_back", "b")]
+    assert heard.is_set()
+
+
 def test_one_that_is_heard_of_while_it_is_said_to_be_lost_learns_of_it(postgres: PostgresServer) -> None:
     """Between two of its beats, or since the other looked for it: the record is there, and it has to say that it is back."""
     place = Place(postgres.server())
