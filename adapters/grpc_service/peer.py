@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ REFUSED = frozenset(
     {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "DATA_LOSS"}
 )
 DENIED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+WAITING = grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING
 UNCONNECTED = ("failed to connect to all addresses", "errors resolving ", "dns resolution failed", "address lookup failed")
 PING_S = 3.0
 OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -80,9 +82,11 @@ class GrpcPeer:
             raise failure("upstream_unavailable", "the service says that it is not serving")
 
     async def deliver(self, message: Message) -> Receipt:
-        request, before = self._request(message), self._state
+        request, began = self._request(message), time.monotonic()
+        before = await self._tried()
+        within = max(0.0, message.within - (time.monotonic() - began))
         try:
-            data = await self._call(f"/{self._settings.method}", request, message.within, self._told(message))
+            data = await self._call(f"/{self._settings.method}", request, within, self._told(message))
         except grpc.aio.AioRpcError as error:
             raise translated(error, reached=connected(before, self._state)) from None
         place = f"{self._settings.address}/{self._settings.method}"
@@ -111,6 +115,16 @@ class GrpcPeer:
         call: Any = self._channel.unary_unary(method)  # of bytes, as they are
         answer: bytes = await call(request, timeout=within, metadata=metadata)
         return answer
+
+    async def _tried(self) -> grpc.ChannelConnectivity:
+        """Once a connection was made, or could not be: a call that makes it itself may be answered, and the channel try to connect again,
+        before anybody looks at it."""
+        channel = self._channel
+        if channel is None:
+            return grpc.ChannelConnectivity.SHUTDOWN
+        while (state := channel.get_state(try_to_connect=True)) in WAITING:
+            await channel.wait_for_state_change(state)
+        return state
 
     @property
     def _state(self) -> grpc.ChannelConnectivity:
