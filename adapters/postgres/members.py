@@ -107,8 +107,9 @@ class PostgresMembers:
         return lost
 
     def lost(self, after: float) -> list[Member]:
-        """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. Raises AuditError."""
-        if not self.may_take_over():
+        """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. It has been in touch
+        for as long itself: after an outage of the server nobody was, and the others may still wait for an answer. Raises AuditError."""
+        if not self.may_take_over() or lease_clock() - self._since < after:
             return []
         return self._read(_LOST, (after, self.node))
 

@@ -209,6 +209,28 @@ def own_seen(node: Membership) -> float:
     return seen
 
 
+def test_after_an_outage_of_the_database_the_others_have_as_long_to_be_heard_of(postgres: PostgresServer) -> None:
+    """Nobody was heard of meanwhile, and who finds it again first is not to say that all others were lost."""
+    place = Place(postgres.server())
+    a, b = place.members("a", "a"), place.members("b", "b")
+    a.open({})
+    b.open({})
+    time.sleep(LOST_S + LEASE_S)
+    a.beat({})
+    assert a.lost(LOST_S) == []
+    b.beat({})
+    over = time.monotonic() + LOST_S
+    while time.monotonic() < over:
+        time.sleep(BEAT_S)
+        a.beat({})
+    b._session.close()
+    while not (found := a.lost(LOST_S)):
+        time.sleep(BEAT_S)
+        a.beat({})
+    assert [each.node for each in found] == ["b"]
+    a.close()
+
+
 @pytest.mark.parametrize("ended", ["in order", "by a crash"])
 def test_of_a_crash_that_its_next_start_told_of_nobody_says_so_later(postgres: PostgresServer, ended: str) -> None:
     """Not when that one stops, as all do in an upgrade, nor beside it when it is lost: it would seem to have been away all the time."""
