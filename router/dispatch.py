@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from router.decision import Decision, Outcome, Request, Result
-from router.errors import DestinationError, PolicyError
+from router.errors import DestinationError, LockgateError, PolicyError
 from router.masking import Masker, masked
 from router.obligations import added_headers, for_sockets, named, read
 from router.ports import Destination, Headers, Outbound, Reply, Socket
@@ -112,6 +112,12 @@ def failure(error: DestinationError, total_ns: int) -> Outcome:
     return Outcome(
         Result.FAILED, error.status, error.code, upstream=error.upstream, attempts=error.attempts, total_ns=total_ns, complete=False
     )
+
+
+def unheld(error: LockgateError) -> Outcome:
+    """Of a request that could not be held. Where nobody knows whether it is, it has failed, and is not one that may simply be made again:
+    a person might be asked about both."""
+    return Outcome(Result.FAILED if error.unsettled else Result.DENIED, 503, error.code)
 
 
 def content_digest(outbound: Outbound) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class LockgateError(Exception):
+    """`unsettled`: what failed may have been done all the same."""
+
     code = "internal"
+    unsettled: bool = False
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -86,20 +89,19 @@ class AuditError(LockgateError):
 
 
 class ReviewError(LockgateError):
-    """`unsettled`: it is not known whether what was to be held is held."""
-
     code = "review_store_unavailable"
-    unsettled: bool = False
 
 
 class DestinationError(LockgateError):
     """An upstream gave no usable response. `status` is what the caller is told (502, 503, 504); `sent` says whether any byte of
     the request may have reached it; `attempts` how often it was tried; `wait` the seconds after which the upstream asked to be tried
-    again; `final` that it never need be: the same request gets the same answer."""
+    again; `final` that it never need be: the same request gets the same answer; `untold` that it may have been done, whatever the code
+    says."""
 
     code = "upstream_error"
     wait: float | None = None
     final: bool = False
+    untold: bool = False
 
     def __init__(self, message: str, code: str, status: int = 502, *, sent: bool = False, attempts: int = 1, upstream: str = "") -> None:
         super().__init__(message, code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ REFUSED = frozenset(
     {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "DATA_LOSS"}
 )
 DENIED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+WAITING = grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING
 UNCONNECTED = ("failed to connect to all addresses", "errors resolving ", "dns resolution failed", "address lookup failed")
 PING_S = 3.0
 OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -80,9 +82,11 @@ class GrpcPeer:
             raise failure("upstream_unavailable", "the service says that it is not serving")
 
     async def deliver(self, message: Message) -> Receipt:
-        request, before = self._request(message), self._state
+        request, began = self._request(message), time.monotonic()
+        before = await self._tried()
+        within = max(0.0, message.within - (time.monotonic() - began))
         try:
-            data = await self._call(f"/{self._settings.method}", request, message.within, self._told(message))
+            data = await self._call(f"/{self._settings.method}", request, within, self._told(message))
         except grpc.aio.AioRpcError as error:
             raise translated(error, reached=connected(before, self._state)) from None
         place = f"{self._settings.address}/{self._settings.method}"
@@ -111,6 +115,16 @@ class GrpcPeer:
         call: Any = self._channel.unary_unary(method)  # of bytes, as they are
         answer: bytes = await call(request, timeout=within, metadata=metadata)
         return answer
+
+    async def _tried(self) -> grpc.ChannelConnectivity:
+        """Once a connection was made, or could not be: a call that makes it itself may be answered, and the channel try to connect again,
+        before anybody looks at it."""
+        channel = self._channel
+        if channel is None:
+            return grpc.ChannelConnectivity.SHUTDOWN
+        while (state := channel.get_state(try_to_connect=True)) in WAITING:
+            await channel.wait_for_state_change(state)
+        return state
 
     @property
     def _state(self) -> grpc.ChannelConnectivity:
@@ -150,7 +164,7 @@ def translated(error: grpc.aio.AioRpcError, *, reached: bool) -> DestinationErro
         return failure("upstream_denied", f"the service answered {code}")
     if code in REFUSED:
         return failure("upstream_refused", f"the service answered {code}")
-    return failure("upstream_unavailable", f"the service answered {code}", sent=True, wait=_pushback(error))
+    return _untold(error, f"the service answered {code}")
 
 
 def _unavailable(error: grpc.aio.AioRpcError, details: str, *, reached: bool) -> DestinationError:
@@ -160,9 +174,15 @@ def _unavailable(error: grpc.aio.AioRpcError, details: str, *, reached: bool) ->
         if any(word in told for word in ("handshake", "ssl", "certificate", "verification check")):
             return failure("tls_failed", "no TLS connection with the service could be made")
         return failure("connect_failed", "no connection to the service could be made")
-    return failure(
-        "upstream_unavailable", "the service answered UNAVAILABLE, or the connection broke off", sent=True, wait=_pushback(error)
-    )
+    return _untold(error, "the service answered UNAVAILABLE, or the connection broke off")
+
+
+def _untold(error: grpc.aio.AioRpcError, sentence: str) -> DestinationError:
+    """The library has the same statuses for a connection that breaks off, and no sign of which it is but metadata, which only a service
+    sends (gRPC, status codes: UNAVAILABLE, INTERNAL and UNKNOWN are made by the library, too)."""
+    made = failure("upstream_unavailable", sentence, sent=True, wait=_pushback(error))
+    made.untold = not error.trailing_metadata()
+    return made
 
 
 def _pushback(error: grpc.aio.AioRpcError) -> float | None:

@@ -87,13 +87,14 @@ class LlmPeer:
         question, day = question_of(message), self._clock.now_ns() // 10**9 // DAY_S
         subject = _subject(message)
         taken = (len(self._settings.system.encode()) + len(question.encode())) // BYTES_A_TOKEN + self._settings.max_tokens
-        await self._take(day, subject, taken)
+        tallies = self._tallies  # another configuration may share another state before the answer is there
+        await self._take(tallies, day, subject, taken)
         try:
             completion = await litellm.acompletion(**self._call(question, message))
         except Exception as error:  # noqa: BLE001  # litellm raises what it likes; all of it is one of our codes
             raise _translated(error) from None  # what was taken stays taken: the server may well have worked for it
         used = _usage(completion)
-        await self._settle(day, subject, taken, sum(used.values()))
+        await self._settle(tallies, day, subject, taken, sum(used.values()))
         answer = answer_of(completion, self._settings.answer, self._mask)
         model = completion.model if isinstance(getattr(completion, "model", None), str) else self._settings.model
         told = {"answer": answer, "model": model, "usage": used, "decision_id": message.decision_id}
@@ -130,10 +131,10 @@ class LlmPeer:
             "extra_body": {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}}
         }
 
-    async def _take(self, day: int, subject: str, tokens: int) -> None:
+    async def _take(self, tallies: Tallies | None, day: int, subject: str, tokens: int) -> None:
         if self._budget is None:
             return
-        budget, tallies = self._settings.budget, self._tallies
+        budget = self._settings.budget
         try:
             if tallies is not None:
                 taken = await tallies.take(self._tally(day), subject, tokens, budget.per_day, budget.per_subject, TALLY_S)
@@ -145,13 +146,13 @@ class LlmPeer:
             left = (day + 1) * DAY_S - self._clock.now_ns() / 1e9
             raise failure("token_budget_spent", "the tokens for today are spent", wait=max(left, 0.0))
 
-    async def _settle(self, day: int, subject: str, taken: int, used: int) -> None:
-        """A server that counts nothing leaves the guess standing."""
+    async def _settle(self, tallies: Tallies | None, day: int, subject: str, taken: int, used: int) -> None:
+        """Where it was taken: nothing of it was counted elsewhere. A server that counts nothing leaves the guess standing."""
         if self._budget is None or used == 0:
             return
         try:
-            if self._tallies is not None:
-                await self._tallies.add(self._tally(day), subject, used - taken)
+            if tallies is not None:
+                await tallies.add(self._tally(day), subject, used - taken)
             else:
                 await asyncio.to_thread(self._budget.settle, day, subject, used - taken)
         except (sqlite3.Error, OSError, StateError):

@@ -144,10 +144,10 @@ class McpPeer:
         if result.structured_content is not None:
             fault = misfit(known.gives, result.structured_content) if known.gives is not None else None
             if fault is not None:
-                raise failure("answer_refused", f"the tool's answer does not fit its own schema: {fault}", sent=True)
+                raise _ran(f"the tool's answer does not fit its own schema: {fault}")
             return Receipt(place, orjson.dumps(result.structured_content), JSON, 200)
         if known.gives is not None:
-            raise failure("answer_refused", "the tool's answer lacks the structure that its schema promises", sent=True)
+            raise _ran("the tool's answer lacks the structure that its schema promises")
         content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
         return Receipt(place, orjson.dumps({"content": content}), JSON, 200)
 
@@ -176,6 +176,13 @@ def _changed(sentence: str) -> DestinationError:
     """Not final: it is the server's or the configuration's to change, and the request may be sent then."""
     made = failure("upstream_refused", sentence)
     made.final = False
+    return made
+
+
+def _ran(sentence: str) -> DestinationError:
+    """It was called and has answered: what it was to do may be done."""
+    made = failure("answer_refused", sentence, sent=True)
+    made.untold = True
     return made
 
 

@@ -37,15 +37,21 @@ _ALL = (
     " FROM members ORDER BY name, started, node"
 )
 # Not heard of for so long, and nobody has said so yet. Of nodes that see it one says it, the one that has been there for longest; and not
-# where the node was started again under its name, which its own records tell.
+# where the node was started again under its name, which its own records tell, also when that one has ended since.
 _LOST = (
     "SELECT node, name, extract(epoch FROM started)::float8, extract(epoch FROM seen)::float8, false, told FROM members gone"
     " WHERE until < clock_timestamp() AND seen < clock_timestamp() - make_interval(secs => %s) AND told::jsonb -> 'lost' IS NULL"
-    " AND NOT EXISTS (SELECT 1 FROM members WHERE name = gone.name AND until > clock_timestamp() AND started > gone.started)"
+    " AND NOT EXISTS (SELECT 1 FROM members WHERE name = gone.name AND started > gone.started)"
     " AND %s = (SELECT node FROM members WHERE until > clock_timestamp() ORDER BY started, node LIMIT 1) ORDER BY seen"
 )
 # Also of one that was heard of again since it was looked for: that it is lost is on record, and it has to say that it is not.
 _TOLD_LOST = "UPDATE members SET told = jsonb_set(told::jsonb, '{lost}', 'true')::text WHERE node = %s"
+# Those before it under its name that crashed. Their rows outlive its own.
+_TOLD_BEFORE = (
+    "UPDATE members gone SET told = jsonb_set(gone.told::jsonb, '{lost}', 'true')::text FROM members own"
+    " WHERE own.node = %s AND gone.name = own.name AND gone.started < own.started AND gone.until < clock_timestamp()"
+)
+_GOODBYE = "DELETE FROM members WHERE node = %s"
 _TOLD_BACK = "UPDATE members SET told = (told::jsonb - 'lost')::text WHERE node = %s"
 ALIVE = "EXISTS (SELECT 1 FROM members WHERE members.node = {node} AND members.until > clock_timestamp())"
 
@@ -101,8 +107,9 @@ class PostgresMembers:
         return lost
 
     def lost(self, after: float) -> list[Member]:
-        """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. Raises AuditError."""
-        if not self.may_take_over():
+        """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. It has been in touch
+        for as long itself: after an outage of the server nobody was, and the others may still wait for an answer. Raises AuditError."""
+        if not self.may_take_over() or lease_clock() - self._since < after:
             return []
         return self._read(_LOST, (after, self.node))
 
@@ -132,11 +139,16 @@ class PostgresMembers:
 
     def close(self) -> None:
         """What this node had to do is the others' at once. Twice is harmless."""
+
+        def left(connection: BoundedConnection) -> None:
+            connection.execute(_TOLD_BEFORE, (self.node,))
+            connection.execute(_GOODBYE, (self.node,))
+
         with self._one_at_a_time:
             if self._last is not None:
                 self._last = None
                 try:
-                    self._session.run(lambda connection: connection.execute("DELETE FROM members WHERE node = %s", (self.node,)))
+                    self._session.run(left)
                 except AuditError as error:
                     log.warning("the other nodes take this one for gone after up to %g seconds: %s", self._lease, error)
             self._session.close()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from adapters.redis_state.each import each
 from adapters.redis_state.failures import UNUSABLE
 from adapters.redis_state.state import RedisState, Script
 from router.errors import StateError
@@ -59,7 +59,7 @@ class RedisRepeats:
 
     def __init__(self, state: RedisState, key: bytes, former: bytes | None = None) -> None:
         self._state = state
-        self._ciphers = [_cipher(each) for each in ([key] if former is None else [former, key])]
+        self._ciphers = [_cipher(secret) for secret in ([key] if former is None else [former, key])]
 
     async def begin(self, key: str, fingerprint: str, token: str, seconds: int) -> tuple[Turn, bytes]:
         """See `ports.Repeats`."""
@@ -83,29 +83,17 @@ class RedisRepeats:
             until = self._state.until() + len(kept) / ON_ITS_WAY
             await self._state.run(END, [name], [token, turn.value, kept, seconds * 1000], until)
 
-        await _each(partial(ending, *one) for one in sealed)
+        await each(partial(ending, *one) for one in sealed)
 
     async def release(self, key: str, token: str) -> None:
         """See `ports.Repeats`."""
         await self._release(self._state.names.each("repeat", key), token)
 
     async def _release(self, names: Sequence[str], token: str) -> None:
-        await _each(partial(self._state.run, RELEASE, [name], [token], self._state.until()) for name in names)
+        await each(partial(self._state.run, RELEASE, [name], [token], self._state.until()) for name in names)
 
     def _named(self, key: str) -> Iterator[tuple[str, AESGCM]]:
         return zip(self._state.names.each("repeat", key), self._ciphers, strict=True)
-
-
-async def _each(calls: Iterable[Callable[[], Awaitable[Any]]]) -> None:
-    """Also those after one that failed. Raises the last failure."""
-    failed: StateError | None = None
-    for call in calls:
-        try:
-            await call()
-        except StateError as error:
-            failed = error
-    if failed is not None:
-        raise failed
 
 
 def _cipher(key: bytes) -> AESGCM:

@@ -119,6 +119,8 @@ def secrets(settings: RedisSettings, root: Path) -> tuple[bytes, bytes | None]:
     """The nodes' common secret, nothing where they have none, and the one before it while they exchange it. Raises ConfigError."""
     key = settings.key.reveal(root).encode() if settings.key is not None else b""
     former = settings.previous_key.reveal(root).encode() if settings.previous_key is not None else None
+    if former == b"":  # an empty file, say: anybody could seal answers with it
+        raise ConfigError("'shared_state.previous_key' is empty.")
     if former == key:
         raise ConfigError("'shared_state.previous_key' is the same as 'shared_state.key'.")
     return key, former

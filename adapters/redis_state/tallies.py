@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 
+from adapters.redis_state.each import each
 from adapters.redis_state.state import RedisState, Script
+from router.errors import StateError
 
 ALL = "*"
 PATIENCE_S = 1.0  # for what takes seconds anyhow, and is refused where nobody can be asked
@@ -43,23 +47,36 @@ class RedisTallies:
 
     async def take(self, tally: str, who: str, amount: int, most: int | None, most_each: int | None, seconds: int) -> bool:
         """See `ports.Tallies`."""
-        bounds = [-1 if each is None else each for each in (most, most_each)]
+        bounds = [-1 if bound is None else bound for bound in (most, most_each)]
         taken: list[tuple[str, str]] = []
-        for key, whose in self._named(tally, who):
-            answer = await self._state.run(TAKE, [key], [whose, amount, *bounds, seconds * 1000], self._until())
-            if answer != 1:
-                await self._add(taken, -amount)
-                return False
-            taken.append((key, whose))
-        return True
+        full = False
+        try:
+            for key, whose in self._named(tally, who):
+                full = await self._state.run(TAKE, [key], [whose, amount, *bounds, seconds * 1000], self._until()) != 1
+                if full:
+                    break
+                taken.append((key, whose))
+        except StateError:
+            await self._put_back(taken, amount)
+            raise
+        if full:
+            await self._put_back(taken, amount)
+        return not full
 
     async def add(self, tally: str, who: str, amount: int) -> None:
         """See `ports.Tallies`."""
         await self._add(self._named(tally, who), amount)
 
+    async def _put_back(self, taken: Iterable[tuple[str, str]], amount: int) -> None:
+        """What cannot be put back stays counted."""
+        with suppress(StateError):
+            await self._add(taken, -amount)
+
     async def _add(self, named: Iterable[tuple[str, str]], amount: int) -> None:
-        for key, whose in named:
-            await self._state.run(ADD, [key], [whose, amount], self._until())
+        await each(partial(self._one, key, whose, amount) for key, whose in named)
+
+    async def _one(self, key: str, whose: str, amount: int) -> None:
+        await self._state.run(ADD, [key], [whose, amount], self._until())
 
     def _named(self, tally: str, who: str) -> Iterator[tuple[str, str]]:
         """Who draws on it is another one in each tally: what somebody used on one day cannot be put beside another day's."""

@@ -7,14 +7,16 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 import orjson
 
 from router.acting import MOST_ACTORS, acting_claims, actors, named, readable
-from router.decision import NO_BODY, BodyView, Decision, Outcome, Result, Subject
+from router.decision import NO_BODY, BodyView, Decision, Result, Subject
 from router.decision import Request as Asked
 from router.decision_json import decision_document
+from router.dispatch import unheld
 from router.doors.body import Receive, whole_body_view
 from router.doors.decide_held import Body, Following, answered, followed, held_too
 from router.doors.decide_models import DecideRequest, SubjectIn
@@ -141,8 +143,10 @@ class DecideDoor:
         except LockgateError as error:
             status = error.status if isinstance(error, RefusedError) else 503
             log.error("the request of decision %s could not be held: %s", decision.id, error)
-            await runtime.pipeline.ended(decision, Outcome(Result.DENIED, status, error.code))
-            raise RefusedError(str(error), error.code, status) from error
+            await runtime.pipeline.ended(decision, replace(unheld(error), status=status))
+            refused = RefusedError(str(error), error.code, status)
+            refused.unsettled = error.unsettled
+            raise refused from error
 
     def _asked(self, runtime: Runtime, subject: Subject, received_ns: int, client: str, wanted: DecideRequest) -> Asked:
         options = runtime.options

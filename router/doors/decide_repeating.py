@@ -20,7 +20,7 @@ from router.decision import Decision, Outcome, Result, Subject
 from router.doors.decide_models import DecideRequest
 from router.doors.repeating import LONGEST_KEY, MISSING_CALL, REPLAYED, UNKNOWN, own_key, refusal
 from router.doors.runtime import KeptAnswers, Observer, Runtime
-from router.errors import AuditError, RefusedError, StateError
+from router.errors import AuditError, LockgateError, RefusedError, StateError
 from router.ports import Ids, Repeats, Turn
 
 log = logging.getLogger("lockgate.decide")
@@ -91,8 +91,11 @@ class RepeatedCalls:
     async def _first(self, repeats: Repeats, settings: KeptAnswers, name: str, token: str, asking: Asking) -> Decided:
         try:
             decided = await self._decided(asking)  # 3
-        except BaseException:
-            await _quietly(repeats.release(name, token), token)
+        except BaseException as error:
+            if isinstance(error, LockgateError) and error.unsettled:  # reviewers may have it, and are not asked twice
+                await _quietly(repeats.end(name, token, None, settings.seconds), token)
+            else:
+                await _quietly(repeats.release(name, token), token)
             raise
         await _quietly(repeats.end(name, token, decided.document, settings.seconds), token)  # 4
         return decided

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from router.decision import Outcome, Result
-from router.dispatch import content_digest
+from router.decision import Outcome
+from router.dispatch import content_digest, unheld
 from router.doors.body import Receive
 from router.doors.following import follows
 from router.doors.held import NS, WAITING, GoneError, applied, awaited, held_headers, preferred_wait, told
@@ -60,7 +60,7 @@ class Holds:
             content_digest(held)
             await runtime.holder.hold(decision, held)
         except LockgateError as error:
-            failed = Outcome(Result.DENIED, 503, error.code)
+            failed = unheld(error)
             await self._relay.fail(exchange, failed, str(error), send)
             return failed
         self._observer.ended(decision, outcome)

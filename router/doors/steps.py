@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from router.decision import Decision, Outcome, Request, Result, Step
-from router.dispatch import content_digest, failure, undeliverable
+from router.dispatch import content_digest, failure, undeliverable, unheld
 from router.doors.body import whole_body_view
 from router.doors.head import Head
 from router.doors.relay import Exchange, Relay, outbound
@@ -25,7 +25,7 @@ from router.doors.repeating import Claim
 from router.doors.responses import Send, respond, respond_problem
 from router.doors.runtime import Observer, StepOptions
 from router.doors.step_keys import Begun, begun, looked_up, only_once, settled
-from router.errors import AuditError, DestinationError, LockgateError, RefusedError, ReviewError
+from router.errors import AuditError, DestinationError, LockgateError, RefusedError
 from router.obligations import response_limit
 from router.pipeline import Part
 from router.ports import Clock, Headers, Ids
@@ -45,7 +45,7 @@ _DETAIL = "It asks for more than one thing, and one of them is not clear enough.
 @dataclass(slots=True)
 class _Taken:
     """One step on its way. `answer` is the service's, where it was asked; `taken`: that is over; `uncertain`: it was sent or
-    put before people, and no answer came that says so."""
+    put before people, and no whole answer came that says what was done."""
 
     exchange: Exchange
     outcome: Outcome | None
@@ -179,12 +179,13 @@ class Steps:
                 raise undeliverable()
             reply = await exchange.runtime.dispatcher.send(exchange.decision, outbound(exchange))
         except DestinationError as error:
-            step.uncertain = error.sent and error.code in _UNTOLD
+            step.uncertain = error.sent and (error.untold or error.code in _UNTOLD)
             return replace(failure(error, self._relay.elapsed(exchange)), upstream_ns=self._clock.monotonic_ns() - sent_ns)
         except LockgateError as error:  # an obligation that cannot be met: nothing was sent
             return Outcome(Result.DENIED, 403, error.code, total_ns=self._relay.elapsed(exchange))
         limit = response_limit(exchange.decision.verdict.obligations)
         step.answer = await received(reply, limit, options.answer)
+        step.uncertain = bool(step.answer.reason) and reply.status < 400  # it began to say that it was done
         digest = exchange.reader.digest or ""
         return step.answer.outcome(digest, self._relay.elapsed(exchange), self._clock.monotonic_ns() - sent_ns)
 
@@ -195,8 +196,7 @@ class Steps:
             content_digest(held)
             await exchange.runtime.holder.hold(decision, held)
         except LockgateError as error:
-            step.uncertain = isinstance(error, ReviewError) and error.unsettled
-            failed = Outcome(Result.DENIED, 503, error.code)
+            step.uncertain, failed = error.unsettled, unheld(error)
             await self._relay.end(exchange, failed)
             return failed
         return step.outcome or Outcome(Result.HELD, 202)

@@ -99,7 +99,7 @@ class Reloader:
             except LockgateError as error:
                 self.problem = str(error)
                 self._missed = isinstance(error, SecretError)
-                self._refusal = self._tried.digest if self._tried is not None else str(error)
+                self._refusal = None if isinstance(error, UnpreparedError) else self._tried.digest if self._tried else str(error)
                 log.error("the changed workspace is not used; the last good one serves on:\n%s", error)
                 if isinstance(error, BundleError):
                     await self._bundles.refused(error, self._tried)
@@ -260,6 +260,8 @@ class Reloader:
             return
         try:
             await self.reload(secrets=asked)
+        except UnpreparedError:  # nothing is known to be wrong with it, and no file need change for it to be taken up
+            asyncio.get_running_loop().call_later(LOOK_S, self.wake if asked else self._woken.set)
         except LockgateError:
             return  # said in the log and in `problem`
         except Exception:  # the watch must go on

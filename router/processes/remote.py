@@ -185,5 +185,6 @@ class RemoteReviews:
         except RemoteError as error:
             gone = error.code == "peer_gone"
             failed = ReviewError(f"the request could not be held: {error}", ReviewError.code if gone else error.code)
-            failed.unsettled = gone  # it may have been held before it said so, and a person finds it after the next start
+            # It may have been held before the process could say so, or by a store whose answer was lost: a person may find it.
+            failed.unsettled = gone or error.code == ReviewError.code
             raise failed from None

@@ -62,6 +62,7 @@ class RolloutService:
         self._serving = serving
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
+        self._approving = set[asyncio.Task[Rollout]]()
         self._cleared = True  # no worker has a candidate that it should not have
         self._told = True  # workers know the stage of the one that runs
         self._gone: tuple[Event, str] | None = None  # why the one that runs cannot go on
@@ -101,8 +102,15 @@ class RolloutService:
             return rollout
 
     async def approve(self, rollout_id: str, by: Subject, digest: str, comment: str) -> Rollout:
-        """Its first step begins. Raises RefusedError, AuditError, ConfigError, StateError."""
+        """Its first step begins, also where who says so does not wait for it: workers may have the candidate by then, and somebody has to
+        watch it. Raises RefusedError, AuditError, ConfigError, StateError."""
         check_somebody(by)
+        approving = asyncio.create_task(self._approve(rollout_id, by, digest, comment))
+        self._approving.add(approving)
+        approving.add_done_callback(self._approving.discard)
+        return await asyncio.shield(approving)
+
+    async def _approve(self, rollout_id: str, by: Subject, digest: str, comment: str) -> Rollout:
         async with self._one_at_a_time:
             await self._story.ping()
             rollout, person = self.found(rollout_id), await self._story.person(by)

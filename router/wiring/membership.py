@@ -79,7 +79,10 @@ class Membership:
         self._facts: Callable[[], Facts] = dict
         self._since: dict[str, tuple[Any, float]] = {}
         self._beating: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._problem: str | None = None
+        self._untold: str | None = None
+        self._unmarked: list[str] = []  # ids of nodes that are on record as lost, and do not know it yet
 
     async def open(self, running: Callable[[], Facts]) -> None:
         """Raises AuditError."""
@@ -101,9 +104,10 @@ class Membership:
         self._facts = running
 
     async def close(self) -> None:
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
+        for task in (self._beating, self._telling):  # in this order: a beat may begin to tell
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await asyncio.to_thread(self.members.close)
 
     async def list(self) -> Json:
@@ -127,20 +131,33 @@ class Membership:
                 self._problem = None
             except AuditError as error:
                 if self._problem is None:
-                    log.error("this node cannot say that it is there, or that another is not: %s", error)
+                    log.error("this node cannot say that it is there: %s", error)
                 self._problem = str(error)
             except Exception:  # the beats must go on
                 log.exception("saying that this node is there failed in a way that nobody foresaw")
             await asyncio.sleep(BEAT_S)
 
     async def _beat(self) -> None:
-        """Whether a ledger is there or not, this node says that it lives."""
+        """Beats wait for no ledger: one that takes its time would make a node look lost that lives, and others take its work over."""
+        idle = self._telling is None or self._telling.done()  # before: what the beat comes to may be told of meanwhile
         said_to_be_lost = await asyncio.to_thread(self.members.beat, self._told())
         self.known = await asyncio.to_thread(self.members.all)
-        if said_to_be_lost:
-            await self._tell_back()
-        if not all(each.alive for each in self.known):
+        if idle and (said_to_be_lost or self._unmarked or not all(each.alive for each in self.known)):
+            self._telling = asyncio.create_task(self._tell(back=said_to_be_lost))
+
+    async def _tell(self, *, back: bool) -> None:
+        """What could not be told is told after the next beat."""
+        try:
+            if back:
+                await self._tell_back()
             await self._tell_lost()
+            self._untold = None
+        except AuditError as error:
+            if self._untold is None:
+                log.error("that a node is lost, or is back, is not on record yet: %s", error)
+            self._untold = str(error)
+        except Exception:
+            log.exception("telling of nodes failed in a way that nobody foresaw")
 
     async def _tell_back(self) -> None:
         """Until it is on record it is told again, also by a node whose ledger is away."""
@@ -148,13 +165,22 @@ class Membership:
         await asyncio.to_thread(self.members.told_back)
 
     async def _tell_lost(self) -> None:
-        """On record before it is marked as such: a crash in between tells of it twice."""
+        """On record before it is marked as such: a crash in between tells of it twice, or leaves one that went on meanwhile without knowing
+        what is said of it."""
+        await self._mark()
         for each in await asyncio.to_thread(self.members.lost, LOST_S):
             log.error("nothing was heard of the node %s (%s) since %s", each.name, each.node, _time(each.seen))
             times = {"started": each.started, "seen": each.seen}
             exactly = {name: timestamp(round(at * SECOND_NS)) for name, at in times.items()}
             await self._evidence.system(LOST, {"node": each.node, "name": each.name, **exactly})
-            await asyncio.to_thread(self.members.told_lost, each.node)
+            self._unmarked.append(each.node)
+            await self._mark()
+
+    async def _mark(self) -> None:
+        """Also of one that went on since: it says then that it is back."""
+        while self._unmarked:
+            await asyncio.to_thread(self.members.told_lost, self._unmarked[0])
+            self._unmarked.pop(0)
 
     def _told(self) -> dict[str, Any]:
         """With since when each is so, by this node's clock."""

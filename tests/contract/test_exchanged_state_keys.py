@@ -172,6 +172,31 @@ async def test_what_one_budget_has_no_room_for_is_not_counted_in_the_other(nodes
     assert await RedisTallies(nodes.states["old"]).take("day", "alice", 100, 100, None, 60)
 
 
+@pytest.mark.parametrize("which", ["old", "new"])
+async def test_while_one_budget_cannot_be_asked_nothing_of_the_other_is_used_up(
+    nodes: Nodes, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request that is refused meanwhile would count there; and what was guessed too high is given back as far as anybody can be
+    asked."""
+    both, state, other = RedisTallies(nodes.states["both"]), nodes.states["both"], "new" if which == "old" else "old"
+    whole, lost = state.run, nodes.states[which].names.of("tally", "day")
+
+    async def run(script: Script, keys: Sequence[str], arguments: Sequence[Part], until: float, *, counted: bool = True) -> Any:
+        if keys[0] == lost:
+            raise StateError("away", "state_late")
+        return await whole(script, keys, arguments, until, counted=counted)
+
+    assert await both.take("day", "alice", 90, 100, None, 60)
+    monkeypatch.setattr(state, "run", run)
+    for _ in range(2):
+        with pytest.raises(StateError):
+            await both.take("day", "alice", 5, 100, None, 60)
+    assert await RedisTallies(nodes.states[other]).take("day", "alice", 10, 100, None, 60)
+    with pytest.raises(StateError):
+        await both.add("day", "alice", -50)
+    assert await RedisTallies(nodes.states[other]).take("day", "alice", 50, 100, None, 60)
+
+
 async def test_a_conversation_goes_on_or_is_none(nodes: Nodes) -> None:
     """Never an older one in place of the last: an answer would choose of what was offered before."""
     old, both, new = (RedisConversations(nodes.states[name]) for name in ("old", "both", "new"))
@@ -221,9 +246,12 @@ class Heard(Unheard):
 
 
 def test_a_secret_is_exchanged_for_another(tmp_path: Path, redis_server: RedisServer) -> None:
-    """Not for itself, also where that is in two files."""
+    """Not for itself, also where that is in two files; nor is one that is empty any."""
     for name in ("one", "two"):
         (tmp_path / name).write_text("the same\n")
+    (tmp_path / "none").write_text("\n")
     same = settings(redis_server, key=Secret(file="one"), previous_key=Secret(file="two"))
     with pytest.raises(ConfigError, match=r"'shared_state\.previous_key' is the same"):
         RedisState(same, tmp_path, Unheard())
+    with pytest.raises(ConfigError, match=r"'shared_state\.previous_key' is empty"):
+        RedisState(settings(redis_server, key=Secret("one"), previous_key=Secret(file="none")), tmp_path, Unheard())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,16 @@ async def test_what_a_service_says_of_its_own_connections_is_not_taken_for_ours(
     assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1)
 
 
+@pytest.mark.parametrize("trailing", [(), (("grpc-retry-pushback-ms", "1500"),)])
+async def test_what_its_library_says_of_a_broken_connection_too_tells_nothing(
+    payments: tuple[Payments, int], published: Path, trailing: Any
+) -> None:
+    """Only a service sends metadata; without, it may have been done."""
+    service, port = payments
+    service.trailing = trailing
+    assert (await refused(await opened(port, published), "status:UNAVAILABLE")).untold == (not trailing)
+
+
 @pytest.mark.parametrize("met", [True, False])
 async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool) -> None:
     """One that is drained answers, and ends the connection before anybody has read that; `met`: there was one before."""
@@ -162,6 +173,34 @@ async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool)
     error = await refused(made, "status:UNAVAILABLE")
     await asyncio.gather(*stopping)
     assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1 + met)
+
+
+async def test_nor_is_it_where_others_have_the_channel_connect_again(published: Path) -> None:
+    """Before the answer was looked at: then it looks like a connection that never was."""
+    for _ in range(15):
+        service = Payments(published, words="failed to connect to all addresses; last error: UNKNOWN: Connection refused")
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((service.handlers(),))
+        port, stopping = server.add_insecure_port("127.0.0.1:0"), list[asyncio.Task[None]]()
+        await server.start()
+        made = await opened(port, published)
+        service.leave = lambda stopping=stopping, server=server: stopping.append(asyncio.create_task(server.stop(0)))  # type: ignore[misc]  # bound now
+        others = [asyncio.create_task(on_and_on(made)) for _ in range(3)]
+        with pytest.raises(DestinationError) as error:
+            await made.send(asked(b'{"payment": 1, "who": "status:UNAVAILABLE"}'))
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, *stopping, return_exceptions=True)
+        await made.close()
+        arrived = any(each["request"].get("askedBy") == "status:UNAVAILABLE" for each in service.arrivals)
+        assert error.value.sent or not arrived
+
+
+async def on_and_on(made: MessageDestination) -> None:
+    while True:
+        with suppress(DestinationError):
+            await made.send(asked(b'{"payment": 1, "who": "x"}'))
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("deduplicates", [True, False])

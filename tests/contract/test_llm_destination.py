@@ -15,6 +15,8 @@ from adapters.llm.config import Config
 from adapters.messaging.destination import MessageDestination
 from adapters.messaging.message import message
 from adapters.messaging.scoped import scoped
+from adapters.redis_state.state import RedisState
+from adapters.redis_state.tallies import RedisTallies
 from router.errors import DestinationError
 from router.registry import ADAPTERS
 from router.stages.signals import SignalDetector
@@ -22,6 +24,8 @@ from router.system import SystemClock, SystemRandom
 from tests import redis_server as redis_servers
 from tests.contract.llm_server import LlmServer, serving
 from tests.contract.message_promises import Case, Promises, asked, whole
+from tests.contract.redis_by_hand import Unheard
+from tests.contract.redis_by_hand import settings as redis_settings
 from tests.contract.redis_nodes import node, sent
 from tests.needs import needs
 from tests.redis_server import RedisServer
@@ -342,6 +346,24 @@ async def test_tokens_of_a_day_are_counted_over_both_nodes(redis_server: RedisSe
             clock.day += 1
             assert await sent(first) == "sent"
         assert not await asyncio.to_thread(lambda: [*tmp_path.rglob("*.sqlite")])
+
+
+async def test_what_was_guessed_too_high_is_given_back_where_it_was_taken(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Also where another configuration, with another key of what nodes share, is taken up before the answer is there."""
+    async with serving(LlmServer(content="It is so.", delay_s=0.5)) as server:
+        server.usage = {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}
+        one, two = (destination(server.url, state=tmp_path / each, budget={"per_day": 1100}, max_tokens=1000) for each in "ab")
+        state = RedisState(redis_settings(redis_server, timeout="100ms", prefix="after"), Path(), Unheard())
+        await state.open()
+        async with node(redis_server, one, prefix="before"), node(redis_server, two, prefix="after") as second:
+            assert await sent(second) == "sent"
+            await server.arrived.get()
+            asking = asyncio.create_task(sent(one))
+            await server.arrived.get()
+            one.share(RedisTallies(state), None)
+            assert await asking == "sent"
+            assert await sent(second) == "token_budget_spent"
+        await state.close()
 
 
 async def test_many_at_once_on_both_nodes_do_not_overdraw(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -33,6 +34,9 @@ class Evidence:
         self._nodes = nodes
 
     async def system(self, event: str, details: Mapping[str, Any]) -> None:
+        if self._nodes.hangs is not None:
+            self._nodes.hangs.set()
+            await asyncio.Event().wait()
         if self._nodes.away:
             self._nodes.away -= 1
             raise AuditError("The ledger is away.")
@@ -48,6 +52,7 @@ class Nodes:
         self.told: list[tuple[str, str, Mapping[str, Any]]] = []
         self.living: list[Membership] = []
         self.away = 0
+        self.hangs: asyncio.Event | None = None
 
     async def start(self, name: str) -> Membership:
         self._monkeypatch.setenv(NAME, name)
@@ -122,6 +127,31 @@ async def test_that_it_is_back_is_told_until_it_is_on_record(nodes: Nodes) -> No
     assert len(nodes.told) == 2
 
 
+async def test_one_that_goes_on_before_it_is_marked_says_that_it_is_back(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database was away between the record and the mark: the node is looked for in vain by then, and would never learn of it."""
+    a, b = await nodes.start("a"), await nodes.start("b")
+    mark, tries, heard = a.members.told_lost, list[str](), asyncio.Event()
+
+    def failing_first(node: str) -> None:
+        tries.append(node)
+        if len(tries) == 1:
+            asyncio.run_coroutine_threadsafe(goes_on(), loop).result()
+            raise AuditError("The database is away.")
+        mark(node)
+
+    async def goes_on() -> None:
+        b._beating = asyncio.create_task(b._keep_beating())
+        while not all(each.alive for each in await asyncio.to_thread(b.members.all)):  # noqa: ASYNC110  # what is waited for wakes nobody
+            await asyncio.sleep(0.02)
+        heard.set()
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(a.members, "told_lost", failing_first)
+    await vanish(b)
+    assert await nodes.heard(2) == [("a", "node_lost", "b"), ("b", "node_back", "b")]
+    assert heard.is_set()
+
+
 def test_one_that_is_heard_of_while_it_is_said_to_be_lost_learns_of_it(postgres: PostgresServer) -> None:
     """Between two of its beats, or since the other looked for it: the record is there, and it has to say that it is back."""
     place = Place(postgres.server())
@@ -158,3 +188,73 @@ async def test_what_could_not_be_recorded_is_told_again(nodes: Nodes) -> None:
     await vanish(await nodes.start("b"))
     assert await nodes.heard(1) == [("a", "node_lost", "b")]
     assert nodes.away == 0
+
+
+async def test_a_ledger_that_takes_its_time_keeps_no_beat_waiting(nodes: Nodes) -> None:
+    """Who waits for it would be taken for lost itself, and its work taken over."""
+    nodes.hangs = asyncio.Event()
+    a, b = await nodes.start("a"), await nodes.start("b")
+    await vanish(b)
+    async with asyncio.timeout(30):
+        await nodes.hangs.wait()
+        for _ in range(3):
+            before = own_seen(a)
+            while own_seen(a) == before:  # noqa: ASYNC110  # what is waited for wakes nobody
+                await asyncio.sleep(0.02)
+    assert nodes.told == []
+
+
+def own_seen(node: Membership) -> float:
+    (seen,) = (each.seen for each in node.known if each.node == node.members.node)
+    return seen
+
+
+def test_after_an_outage_of_the_database_the_others_have_as_long_to_be_heard_of(postgres: PostgresServer) -> None:
+    """Nobody was heard of meanwhile, and who finds it again first is not to say that all others were lost."""
+    place = Place(postgres.server())
+    a, b = place.members("a", "a"), place.members("b", "b")
+    a.open({})
+    b.open({})
+    time.sleep(LOST_S + LEASE_S)
+    a.beat({})
+    assert a.lost(LOST_S) == []
+    b.beat({})
+    over = time.monotonic() + LOST_S
+    while time.monotonic() < over:
+        time.sleep(BEAT_S)
+        a.beat({})
+    b._session.close()
+    while not (found := a.lost(LOST_S)):
+        time.sleep(BEAT_S)
+        a.beat({})
+    assert [each.node for each in found] == ["b"]
+    a.close()
+
+
+@pytest.mark.parametrize("ended", ["in order", "by a crash"])
+def test_of_a_crash_that_its_next_start_told_of_nobody_says_so_later(postgres: PostgresServer, ended: str) -> None:
+    """Not when that one stops, as all do in an upgrade, nor beside it when it is lost: it would seem to have been away all the time."""
+    place = Place(postgres.server())
+    a, crashed = place.members("a", "a"), place.members("b1", "b")
+    a.open({})
+    crashed.open({})
+    crashed._session.close()
+    again = place.members("b2", "b")
+    again.open({})
+    over = time.monotonic() + LOST_S + LEASE_S
+    while time.monotonic() < over:
+        time.sleep(BEAT_S)
+        a.beat({})
+        again.beat({})
+    assert a.lost(LOST_S) == []
+    if ended == "in order":
+        again.close()
+        assert {each.node for each in a.all()} == {"a", "b1"}
+        assert a.lost(LOST_S) == []
+    else:
+        again._session.close()
+        while not (found := a.lost(LOST_S)):
+            time.sleep(BEAT_S)
+            a.beat({})
+        assert [each.node for each in found] == ["b2"]
+    a.close()

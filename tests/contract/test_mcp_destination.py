@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from adapters.mcp_tool import peer
 from adapters.mcp_tool.config import Config
 from adapters.messaging.destination import MessageDestination
 from adapters.messaging.message import message
@@ -110,6 +111,13 @@ async def test_an_error_of_the_tool_is_a_refusal_without_its_words(tools: Tools)
     error = await refused(made, b'{"question": "fail"}')
     assert (error.code, error.final, error.sent, len(tools.arrivals)) == ("upstream_refused", True, True, 1)
     assert "anna" not in str(error)
+
+
+async def test_an_answer_that_does_not_fit_is_of_a_tool_that_ran(one: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is to be done in its place as if it had not."""
+    monkeypatch.setattr(peer, "misfit", lambda *_: "a number is missing")
+    error = await refused(await opened(one.url))
+    assert (error.code, error.sent, error.untold, len(one.arrivals)) == ("answer_refused", True, True, 1)
 
 
 @pytest.mark.parametrize(

@@ -178,14 +178,14 @@ def test_without_a_bundle_it_says_so(page: Page) -> None:
 
 def test_what_a_bundle_says_is_never_markup_and_never_backwards(page: Page, tmp_path: Path) -> None:
     """A personal field may hold anything that a caller wrote."""
-    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202erefsnart\u2069 \u009b8m"
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202erefsnart\u2069 \u009b8m \u200f10 20 \u200fשלום"
     records = entries()
     leaf = {name: value for name, value in json.loads(records[1].leaf).items() if name not in ("commitments", "sealed")}
     ledger = Ledger(tmp_path, [records[0], sealed_entry(leaf, {"text": hostile}, *ANNA), *records[2:]])
     with ledger.bundles() as bundles:
         document = bundles.bundle(FIRST, None, Disclosure(keys))
     choose(page, json.dumps(document).encode(), keys=NEW.verifier)
-    assert "<script>alert(2)</script> \\u202erefsnart\\u2069 \\u009b8m" in page.inner_text("#opened")
+    assert "<script>alert(2)</script> \\u202erefsnart\\u2069 \\u009b8m \\u200f10 20 \u200fשלום" in page.inner_text("#opened")
     assert page.locator("#result img, #result script").count() == 0
 
 

@@ -20,6 +20,7 @@ from router.doors.gate import Gate
 from router.doors.runtime import KeptAnswers
 from router.doors.under_way import UnderWay
 from router.doors.websocket import WebSocketDoor
+from router.errors import ReviewError
 from router.ports import Clock, Entry, Headers
 from router.stages.rule import Rule
 from router.stages.rules import RuleIndex
@@ -155,6 +156,18 @@ async def test_what_nobody_foresaw_after_a_decision_is_its_outcome() -> None:
     assert (answer.status, answer.code) == (500, "internal")
     assert behind.ends() == [("failed", "internal")]
     await behind.idle()
+
+
+async def test_a_request_that_may_be_held_is_not_held_again() -> None:
+    """Its answer was lost: a person would be asked about both."""
+    behind = Behind(keeping_house(policy={"admission": ALLOW, "decision": REVIEW}))
+    failing = behind.house.holds.failing = ReviewError("no answer")
+    failing.unsettled = True
+    for code in ("review_store_unavailable", "idempotency_unanswered"):
+        answer = await keyed(behind)
+        assert isinstance(answer, Stop)
+        assert answer.code == code
+    assert behind.ends() == [("failed", "review_store_unavailable"), ("denied", "idempotency_unanswered")]
 
 
 async def test_a_route_that_is_delivered_is_refused() -> None:

@@ -147,9 +147,25 @@ async def test_a_held_request_is_held_once() -> None:
     assert (await ask(full)).status == 202
 
 
+async def test_one_that_may_be_held_is_not_held_again() -> None:
+    """Its answer was lost: a person would be asked about both, and with two approvals it would be done twice."""
+    made = house({"admission": ALLOW, "decision": {"effect": "review", "reasons": [{"code": "four_eyes"}]}})
+    holder, made.runtime = made.runtime.holder, replace(made.runtime, holder=_Failing(unsettled=True))
+    first = await ask(made)
+    made.runtime = replace(made.runtime, holder=holder)
+    again = await ask(made)
+    assert (first.status, again.status, again.code, made.holds.held) == (503, 409, "idempotency_unanswered", [])
+    assert endings(made) == [("failed", 503, "review_store_unavailable"), ("denied", 409, "idempotency_unanswered")]
+
+
 class _Failing:
+    def __init__(self, *, unsettled: bool = False) -> None:
+        self._unsettled = unsettled
+
     async def hold(self, decision: Any, outbound: Any) -> None:
-        raise ReviewError("full")
+        failed = ReviewError("full")
+        failed.unsettled = self._unsettled
+        raise failed
 
 
 class _Forgetful:

@@ -16,10 +16,10 @@ from router.doors.decide import DecideDoor
 from router.doors.decide_models import DecideRequest
 from router.doors.decide_repeating import Decided
 from router.doors.runtime import KeptAnswers, Runtime
-from router.errors import AuditError, LockgateError, RefusedError, StateError
+from router.errors import AuditError, LockgateError, RefusedError, ReviewError, StateError
 from router.ports import Turn
 from router.system import SystemClock, SystemRandom, UuidV7
-from tests.faults.gateway_harness import ALLOW, CLERK, SURE, House, ScriptedTier
+from tests.faults.gateway_harness import ALLOW, CLERK, REVIEW, SURE, House, ScriptedTier
 
 DENY = {"effect": "deny", "reasons": [{"code": "access.gone", "message": "no"}]}
 ASKED = DecideRequest(text="cancel payment 4711")
@@ -134,6 +134,16 @@ async def test_a_call_without_a_decision_lets_go_of_its_key() -> None:
         await api.ask("k")
     api.house.ledger.append = append  # type: ignore[method-assign]
     assert not (await api.ask("k")).replayed
+
+
+@pytest.mark.parametrize(("unsettled", "hears"), [(False, ("review_store_unavailable", 503)), (True, ("idempotency_unanswered", 409))])
+async def test_a_call_that_may_be_held_keeps_its_key(unsettled: bool, hears: tuple[str, int]) -> None:
+    """A person would be asked about both."""
+    api, wanted = Api(House(policy={"admission": ALLOW, "decision": REVIEW})), DecideRequest(text="cancel payment 4711", hold=True)
+    api.house.holds.failing = ReviewError("no answer")
+    api.house.holds.failing.unsettled = unsettled
+    assert await api.refused("k", wanted=wanted) == ("review_store_unavailable", 503)
+    assert await api.refused("k", wanted=wanted) == hears
 
 
 async def _unwritable(*_: Any, **__: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,6 +299,31 @@ async def test_a_candidate_that_could_not_begin_for_a_reason_that_nobody_foresaw
         assert desk.service.found(rollout.id).state is State.ROLLED_BACK
         assert (desk.workers.candidate, desk.workers.stage) == (None, NOBODY)
         assert leaves(tmp_path)[-1]["details"]["reason"] == "candidate_refused"
+
+
+async def test_one_that_begins_is_watched_also_where_nobody_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who said yes has gone, by a connection that broke off say, when workers have just taken it up."""
+    async with running(tmp_path, Faults()) as desk:
+        rollout = await desk.proposed()
+        begin, begun, let = desk.workers.begin, asyncio.Event(), asyncio.Event()
+
+        async def slow(found: Rollout) -> None:
+            await begin(found)
+            begun.set()
+            await let.wait()
+
+        monkeypatch.setattr(desk.workers, "begin", slow)
+        approving = asyncio.create_task(desk.service.approve(rollout.id, PAT, rollout.digest, "yes"))
+        await begun.wait()
+        approving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await approving
+        let.set()
+        desk.workers.counted = [compared(100, 90)]
+        await desk.rounds(1, 1)
+        assert desk.service.found(rollout.id).state is State.ROLLED_BACK
+        assert (desk.workers.candidate, desk.workers.stage) == (None, NOBODY)
+        assert leaves(tmp_path)[-1]["details"]["reason"] == "guard_flips"
 
 
 async def test_policies_that_changed_while_it_began_end_it(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.local_repeats import LocalRepeats
+from adapters.memory_destination import Answer
 from router.decision import Classification, Status
 from router.delivery.judging import Terms
 from router.doors.runtime import KeptAnswers, StepOptions
 from router.errors import AuditError, DestinationError, ReviewError
 from router.ports import Entry
+from router.review.sending import MOST_BYTES
 from router.system import SystemClock
 from tests.faults.gateway_harness import ALLOW, REVIEW, SURE, House
 
@@ -198,6 +201,37 @@ async def test_of_alternatives_none_is_taken_after_one_that_may_have_been_done(c
         assert told(await made.ask(BOTH, headers=keys)) == [("denied", 409, "idempotency_unanswered")] * 2
 
 
+async def broken_off() -> AsyncIterator[bytes]:
+    yield b"pay"
+    raise DestinationError("it broke off", "upstream_reset", sent=True)
+
+
+async def too_long() -> AsyncIterator[bytes]:
+    yield b"x" * (MOST_BYTES + 1)
+
+
+@pytest.mark.parametrize(("body", "reason"), [(broken_off, "upstream_reset"), (too_long, "response_too_long")])
+async def test_nor_after_one_whose_answer_begins_well_and_is_not_whole(body: Any, reason: str) -> None:
+    """The service has acted once it answers. Where it begins with no, nothing was done."""
+    made = keyed(first_success=True)
+    made.answer = Answer(200, [], body())
+    assert told(await made.ask(BOTH)) == [("failed", 200, reason), ("denied", 409, "step_uncertain")]
+    assert len(made.reached) == 1
+    made = keyed(first_success=True)
+    made.answer = Answer(503, [], body())
+    await made.ask(BOTH)
+    assert len(made.reached) == 2
+
+
+async def test_nor_after_one_of_which_the_code_does_not_tell() -> None:
+    """A gRPC service's UNAVAILABLE is also what its library says of a connection that breaks off; a tool's answer that does not fit its
+    schema is one of a tool that ran."""
+    made = keyed(first_success=True)
+    made.answer = DestinationError("broken off, or not", "upstream_unavailable", 503, sent=True)
+    made.answer.untold = True
+    assert told(await made.ask(BOTH)) == [("failed", 503, "upstream_unavailable"), ("denied", 409, "step_uncertain")]
+
+
 @pytest.mark.parametrize(("code", "sent"), [("upstream_timeout", False), ("upstream_unavailable", True), ("upstream_refused", True)])
 async def test_an_alternative_is_tried_where_it_is_known_that_the_one_before_failed(code: str, sent: bool) -> None:
     """It never left, or the service itself says that it did not do it."""
@@ -328,5 +362,5 @@ async def test_nor_is_one_taken_where_nobody_knows_whether_it_is_held(monkeypatc
         raise failed
 
     monkeypatch.setattr(made.runtime.holder, "hold", gone)
-    assert told(await made.ask(BOTH)) == [("denied", 503, "review_store_unavailable"), ("denied", 409, "step_uncertain")]
+    assert told(await made.ask(BOTH)) == [("failed", 503, "review_store_unavailable"), ("denied", 409, "step_uncertain")]
     assert made.reached == []

@@ -8,8 +8,12 @@
   const UNABLE = "This browser cannot check Ed25519 signatures here. Chrome and Edge can from version 137 on, Firefox from 129, Safari "
     + "from 17, when the page is opened from a file or over HTTPS; lockgate-verify can everywhere.";
   const UNFORESEEN = "The page met a fault of its own and can say nothing about this bundle; lockgate-verify may.";
-  // Orders to show text in another order than it stands, or not at all: directions of Unicode, its tags, and control characters.
-  const MISLEADING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u{e0000}-\u{e007f}]/gu;
+  // Orders to show text in another order than it stands, or not at all: directions of Unicode, its tags, and control characters. A mark
+  // that says right-to-left is natural beside a letter of such a script, and turns numbers around where there is none.
+  const MISLEADING = new RegExp(
+    "[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069\\u{e0000}-\\u{e007f}]"
+    + "|(?<![RTL])[\\u061c\\u200f](?![RTL])".replaceAll("RTL", "\\u0590-\\u061b\\u061d-\\u08ff\\ufb1d-\\ufdff\\ufe70-\\ufefe"
+      + "\\u{10800}-\\u{10fff}\\u{1e800}-\\u{1efff}"), "gu");
   let chosen = null;
 
   /** What was opened is read as it stands, whoever wrote it. */

@@ -62,7 +62,7 @@ def _ended(trail: Trail, query: Query, last: dict[str, _Said]) -> Iterator[Perio
         node, said = _said(trail, row)
         if said.lost and (known := last.get(node)) is not None and (known.stopped or known.time > said.time + CLOCKS_NS):
             continue  # it was told of twice, or was started again before anybody told of it
-        if row["event"] == BACK:
+        if row["event"] in (BACK, STOPPED):  # it ended in order, so it had gone on
             before = last.get(node)
             if before is not None and before.lost:
                 yield Period("away", before.time, max(said.time, before.time), 2, 0, 0, before.record, said.record, (SILENT,), node)

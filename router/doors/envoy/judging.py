@@ -254,10 +254,10 @@ class EnvoyDoor:
         """Recorded as our own gateway does; the caller hears why."""
         decision = exchange.decision
         status = 403 if isinstance(error, PolicyError) else getattr(error, "status", 503)
-        result = Result.FAILED if isinstance(error, DestinationError) else Result.DENIED
+        result = Result.FAILED if isinstance(error, DestinationError) or error.unsettled else Result.DENIED
         outcome = Outcome(result, status, error.code, total_ns=self._clock.monotonic_ns() - exchange.started_ns, complete=False)
         if claim is not None:
-            await claim.release()
+            await (claim.spend(None) if error.unsettled else claim.release())
         await self._ended(exchange, outcome)
         return await self._told(outcome, lambda send: respond_problem(send, status, error.code, str(error), decision.id), decision)
 

@@ -7,6 +7,7 @@ what nodes share, does not answer, messages are given back and nothing is counte
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -18,6 +19,7 @@ from router.ports import Consumer, Incoming
 
 log = logging.getLogger("lockgate.events")
 RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+MOST_FAILED = 10_000  # messages that are known to have failed
 LATER = (429, 503)  # enough was counted for now, or what counts does not answer: nothing is wrong with the message
 
 Room = Callable[[], Awaitable[None]]
@@ -39,6 +41,7 @@ class Consuming:
         self._count = count
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._tasks = set[asyncio.Task[bool]]()
+        self._failures: dict[bytes, int] = {}  # by what it says; a broker counts how often it handed a message out, whatever for
         self.deciding = 0
         self._paused_until = 0.0
 
@@ -143,14 +146,27 @@ class Consuming:
             log.exception("a message of '%s' (%s) failed in a way that nobody foresaw", self._plan.name, message.place)
             return await self._tried(message, reason="event_failed")
         await self._consumer.acknowledge([message])
+        self._forget(message)
         return True
 
     async def _tried(self, message: Incoming, reason: str) -> bool:
-        if message.tries >= self._plan.settings.attempts:
+        if self._failed(message) >= self._plan.settings.attempts:
             return await self._aside(message, reason)
         self._count("given_back")
         await self._consumer.give_back(message, self._plan.settings.pause)
         return False
+
+    def _failed(self, message: Incoming) -> int:
+        """How often it has, of those that say the same, as far as this worker knows."""
+        name = hashlib.sha256(message.content).digest()
+        self._failures[name] = count = self._failures.pop(name, 0) + 1
+        if len(self._failures) > MOST_FAILED:
+            del self._failures[next(iter(self._failures))]
+        return count
+
+    def _forget(self, message: Incoming) -> None:
+        if self._failures:
+            self._failures.pop(hashlib.sha256(message.content).digest(), None)
 
     async def _back(self, message: Incoming, error: LockgateError) -> bool:
         log.warning("a message of '%s' (%s) waits: %s", self._plan.name, message.place, error)
@@ -166,6 +182,7 @@ class Consuming:
             return await self._back(message, error)
         self._count("buried")
         await self._consumer.bury(message, reason)
+        self._forget(message)
         return True
 
     async def _pause(self) -> None:

@@ -114,6 +114,12 @@ def test_a_node_that_stood_still_was_away_until_it_was_back(tmp_path: Path) -> N
     assert found(tmp_path, *records, named(9, "started", "b")) == [(3.5, 7, "b", ("not_heard_of",)), (8, 9, "b", ("stopped",))]
 
 
+def test_one_that_ended_in_order_before_it_could_say_that_it_is_back_was_away(tmp_path: Path) -> None:
+    """Its ledger was away until then, say, or it was ended as soon as it went on."""
+    records = (named(1, "started", "a"), named(2, "started", "b"), lost(5, "b", 3.5), named(8, "stopped", "b"))
+    assert found(tmp_path, *records, named(9, "started", "b")) == [(3.5, 8, "b", ("not_heard_of",)), (8, 9, "b", ("stopped",))]
+
+
 def test_what_was_started_again_before_anybody_told_is_not_lost(tmp_path: Path) -> None:
     """The start told of the crash already."""
     records = (named(1, "started", "a"), named(2, "started", "b"), named(4, "started", "b"), lost(5, "b", 3.5), named(6, "stopped", "b"))

@@ -14,7 +14,7 @@ import pytest
 import watchfiles
 
 from router.config import Config
-from router.errors import ConfigError
+from router.errors import ConfigError, LockgateError, UnpreparedError
 from router.processes import reload
 from router.processes.reload import Reloader
 from router.workspace import Snapshot
@@ -71,6 +71,45 @@ async def test_a_change_during_a_reload_is_taken_up_after_it(file: Path) -> None
         await reloader.until(2)
     finally:
         await ended(watching)
+
+
+class Failing(Reloader):
+    """Fails with the first of these, then with the next, then no more."""
+
+    def __init__(self, folder: Path, *faults: LockgateError) -> None:
+        workspace = SimpleNamespace(digests=SimpleNamespace(config=""))
+        super().__init__(folder / "lockgate.yaml", Snapshot(folder, "", {}), workspace, None, None, None, lambda *_: None, None, None)  # type: ignore[arg-type]  # none is asked
+        self.faults = list(faults)
+        self.begun = 0
+
+    async def _reload(self, downloaded: bytes | None, secrets: bool) -> None:
+        self.begun += 1
+        self._tried = SimpleNamespace(digest=self._seen())  # type: ignore[assignment]  # of which no more is asked
+        if self.faults:
+            raise self.faults.pop(0)
+
+
+async def test_what_nobody_could_look_at_is_looked_at_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that hung, say: the change would have come into force at the next one, or never."""
+    monkeypatch.setattr(reload, "LOOK_S", 0.05)
+    reloader = Failing(file.parent, UnpreparedError("no worker was there"), UnpreparedError("no worker was there"))
+    watching = asyncio.create_task(reloader.watch())
+    try:
+        await eventually(lambda: reloader.begun == 3)
+        assert reloader.problem is None
+    finally:
+        await ended(watching)
+
+
+async def test_what_was_refused_is_not_looked_at_again(file: Path) -> None:
+    """Until it changes, or somebody asks for it."""
+    reloader = Failing(file.parent, ConfigError("a word too many"))
+    await reloader._quietly()
+    await reloader._quietly()
+    assert (reloader.begun, reloader.problem) == (1, "a word too many")
+    reloader.wake()
+    await reloader._quietly()
+    assert (reloader.begun, reloader.problem) == (2, None)
 
 
 async def test_what_others_change_beside_the_workspace_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

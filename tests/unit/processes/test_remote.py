@@ -72,11 +72,15 @@ async def test_where_nodes_share_keys_they_are_used_as_long_as_somebody_confirms
     assert (await lapsed.key_for("anna"))[0] == "k2"
 
 
-@pytest.mark.parametrize(("code", "unsettled"), [("peer_gone", True), ("subject_erased", False)])
-async def test_whether_a_request_is_held_is_not_known_where_the_control_process_is_gone(
+@pytest.mark.parametrize(
+    ("code", "unsettled"),
+    [("peer_gone", True), ("review_store_unavailable", True), ("subject_erased", False), ("audit_unavailable", False)],
+)
+async def test_whether_a_request_is_held_is_not_known_where_the_control_process_or_the_store_is_gone(
     monkeypatch: pytest.MonkeyPatch, code: str, unsettled: bool
 ) -> None:
-    """It may have been made durable before. Where the control process says why it is not, it is not."""
+    """It may have been made durable before. Where the control process says why it is not, it is not; so it is where the ledger, which comes
+    first, did not answer."""
 
     class Failing:
         async def call(self, *_: Any) -> None:

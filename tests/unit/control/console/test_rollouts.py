@@ -58,10 +58,10 @@ def test_what_people_wrote_is_text(client: TestClient, credential: Credential) -
 
 
 def test_what_people_wrote_is_read_as_it_stands(client: TestClient, credential: Credential, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not backwards, by orders of Unicode, for who has to approve it; what languages need stays as it is."""
-    monkeypatch.setattr(parts, "HOSTILE", "looser \u202eretxirts\u2066 \x9b8m \U000e0041 \u200fשלום ünd 日本 a\nb")
+    """Not backwards, by orders of Unicode, for who has to approve it, nor numbers in another order; what languages need stays as it is."""
+    monkeypatch.setattr(parts, "HOSTILE", "looser \u202eretxirts\u2066 \x9b8m \U000e0041 \u200fשלום\u200f! \u200f10 20\u061c ünd 日本 a\nb")
     text = client.get(PAGE, headers=credential("viewer")).text
-    assert "looser \\u202eretxirts\\u2066 \\u009b8m \\ue0041 \u200fשלום ünd 日本 a\nb" in text
+    assert "looser \\u202eretxirts\\u2066 \\u009b8m \\ue0041 \u200fשלום\u200f! \\u200f10 20\\u061c ünd 日本 a\nb" in text
 
 
 @pytest.mark.parametrize(

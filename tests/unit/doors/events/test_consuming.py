@@ -14,10 +14,12 @@ import pytest
 
 from adapters.memory_consumer import MemoryConsumer, MemoryQueue
 from router.config.events import EventSource
+from router.doors.events import consuming
 from router.doors.events.consuming import Consuming
 from router.doors.events.plan import SourcePlan
 from router.doors.events.taking import Taken
 from router.errors import AuditError, LockgateError, RefusedError, StateError
+from router.ports import Incoming
 
 PATIENCE_S = 30.0
 SOURCE = {
@@ -136,6 +138,26 @@ async def test_what_cannot_be_decided_now_is_given_back_however_often(error: Ref
     async with running(yard) as until:
         await until(lambda: yard.counts[-1:] == ["accepted"] or yard.aside)
     assert (yard.aside, yard.buried, yard.counts) == ([], [], [*["given_back"] * 5, "accepted"])
+
+
+async def test_what_was_given_back_has_its_attempts_still() -> None:
+    """A broker counts how often it handed a message out: after an outage the first failure would put it aside."""
+    outage = [StateError("Nobody answers.", "state_unavailable") for _ in range(5)]
+    yard = Yard(*outage, LockgateError("once"))
+    yard.put()
+    async with running(yard) as until:
+        await until(lambda: yard.counts[-1:] == ["accepted"] or yard.aside)
+    assert (yard.aside, yard.counts) == ([], [*["given_back"] * 6, "accepted"])
+
+
+async def test_of_what_failed_no_more_is_kept_than_its_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes; and so does what is done with."""
+    monkeypatch.setattr(consuming, "MOST_FAILED", 2)
+    made = Yard().consuming
+    told = [Incoming(name.encode()) for name in "abc"]
+    assert [made._failed(each) for each in (*told, told[2], told[0])] == [1, 1, 1, 2, 1]
+    made._forget(told[2])
+    assert made._failed(told[2]) == 1
 
 
 async def test_what_is_not_on_record_is_not_put_aside() -> None:
