@@ -52,15 +52,14 @@ class Evidence:
     _late: bool = False
     _owed: deque[Entry] = field(default_factory=deque)  # of what has happened already
     _said: int = 0
-    _paying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _paying: asyncio.Task[AuditError | None] | None = None
 
     @property
     def outbox(self) -> Outbox:
         return Outbox(self.ledger, self.keys)
 
     async def append(self, payload: Any) -> list[int]:
-        if self._owed and (failed := await self._pay()) is not None:  # what came into force is on record before what it decides
-            raise failed
+        await self._paid()  # what came into force is on record before what it decides
         return await self.ledger.append_many([self._kept(unpacked_entry(fields)) for fields in payload])
 
     def _kept(self, entry: Entry) -> Entry:
@@ -83,7 +82,10 @@ class Evidence:
             self.refusals.add(code, count)
 
     async def system(self, event: str, details: Mapping[str, Any]) -> None:
-        await self.ledger.append(system_entry(event, self.clock.now_ns(), details))
+        """Behind what is owed, so that no end of this process is on record without what it had in force. Raises AuditError."""
+        entry = system_entry(event, self.clock.now_ns(), details)
+        await self._paid()
+        await self.ledger.append(entry)
 
     async def afterwards(self, event: str, details: Mapping[str, Any]) -> None:
         """Of what has happened, and cannot be taken back: recorded now, or as soon as the ledger is there, in order and with the time that
@@ -93,19 +95,33 @@ class Evidence:
         self._owed.append(system_entry(event, self.clock.now_ns(), details))
         await self._pay()
 
+    async def _paid(self) -> None:
+        """Nothing is owed when this returns. Raises AuditError."""
+        while self._owed:
+            if (failed := await self._pay()) is not None:
+                raise failed
+
     async def _pay(self) -> AuditError | None:
-        """Why something is still owed. An AuditError that hides a success: the same bytes are appended once more."""
+        """Why something is still owed. Whoever comes meanwhile shares the attempt: of a ledger that answers late, many would otherwise ask
+        one after another. Whoever goes away does not end it: what was written would be owed still, and be written once more."""
+        if not self._owed:
+            return None
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.create_task(self._attempt())
+        return await asyncio.shield(self._paying)
+
+    async def _attempt(self) -> AuditError | None:
+        """An AuditError that hides a success: the same bytes are appended once more."""
         failed = None
-        async with self._paying:
-            try:
-                while self._owed:
-                    await self.ledger.append(self._owed[0])
-                    self._owed.popleft()
-            except AuditError as error:
-                failed = error
-                say = log.error if len(self._owed) > self._said else log.debug
-                say("%d records of what is in force are to follow: %s", len(self._owed), error)
-            self._said = len(self._owed)
+        try:
+            while self._owed:
+                await self.ledger.append(self._owed[0])
+                self._owed.popleft()
+        except AuditError as error:
+            failed = error
+            say = log.error if len(self._owed) > self._said else log.debug
+            say("%d records of what is in force are to follow: %s", len(self._owed), error)
+        self._said = len(self._owed)
         return failed
 
     async def record_refusals(self) -> None:

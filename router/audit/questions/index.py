@@ -37,12 +37,12 @@ _OF_A_DECISION = itemgetter(
 
 
 def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
-    """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
-    has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again, so that
+    """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger or release, or of
+    one that has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again, so that
     it can give way. Where it is far behind one thread of a process does it."""
     complete, last_hash = index.complete()  # before the size: another process may add to both at any time
     size = reader.size()
-    if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
+    if complete > size or complete < 0 or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
         index.reset()
         complete = 0
     if size - complete > FAR:
@@ -65,7 +65,7 @@ def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Cal
     """One thread of the process does it, and others wait for that. Raises AuditError `audit_indexing` where it was given up."""
     if not _MAKING.acquire(blocking=False):
         with _MAKING:
-            complete = index.complete()[0]
+            complete = max(0, index.complete()[0])
         if size - complete > FAR:
             raise AuditError("The index of the audit trail is not made yet; ask again later.", "audit_indexing")
         return complete
@@ -83,7 +83,7 @@ def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Cal
 
 def behind(reader: LedgerReader, index: IndexStore) -> int:
     """How many records are not in the index yet."""
-    return max(0, reader.size() - index.complete()[0])
+    return max(0, reader.size() - max(0, index.complete()[0]))
 
 
 def _more(reader: LedgerReader, index: IndexStore, complete: int, size: int, breathe: Callable[[], None] | None) -> int:
