@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from router.audit.journal import Journal
+from router.audit.journal import UNSETTLED, Journal
 from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.comparing import refuse_older
 from router.audit.keys.lanes import Lanes
@@ -50,7 +50,7 @@ class Evidence:
     verifier: str = ""
     _unrecorded_ns: int | None = None
     _late: bool = False
-    _owed: deque[Entry] = field(default_factory=deque)  # of what has happened already
+    _owed: deque[Entry] = field(default_factory=deque)  # of what has happened already, and may have been written by a try before
     _said: int = 0
     _paying: asyncio.Task[AuditError | None] | None = None
 
@@ -120,27 +120,40 @@ class Evidence:
         except AuditError as error:
             failed = error
             say = log.error if len(self._owed) > self._said else log.debug
-            say("%d records of what is in force are to follow: %s", len(self._owed), error)
+            say("%d records of what has happened are to follow: %s", len(self._owed), error)
         self._said = len(self._owed)
         return failed
 
     async def record_refusals(self) -> None:
         """One record for all that was refused since the last; what cannot be recorded now goes with the next that can, which says since
         when that is (`since`): its own time is when the ledger was there again. Before it what is owed."""
-        await self._pay()
+        failed = await self._pay()
         now_ns, counts = self.clock.now_ns(), self.refusals.take()
         since_ns = now_ns if self._unrecorded_ns is None else self._unrecorded_ns
         if not counts:
             self._unrecorded_ns = now_ns
             return
-        try:
-            await self.system("refused", {**counts, "since": timestamp(since_ns)} if self._late else counts)
+        if failed is None:
+            entry = system_entry("refused", now_ns, {**counts, "since": timestamp(since_ns)} if self._late else counts)
+            self._owed.append(entry)  # whoever ends this in the middle has it neither lost nor written twice
+            failed = await self._pay()
+            failed = None if failed is not None and self._is_kept(entry, failed) else failed
+        if failed is None:
             self.refusals.done()
             self._unrecorded_ns, self._late = now_ns, False
-        except AuditError as error:
+        else:
             self._unrecorded_ns, self._late = since_ns, True
             self.refusals.put(counts)
-            log.error("%d refusals are not recorded yet: %s", sum(counts.values()), error)
+            log.error("%d refusals are not recorded yet: %s", sum(counts.values()), failed)
+
+    def _is_kept(self, entry: Entry, failed: AuditError) -> bool:
+        """Of one that may be written the same bytes are tried again, or what it counts would be told twice. One that is not written waits
+        for no ledger: what is refused until then is counted with it."""
+        others = [each for each in self._owed if each is not entry]
+        if len(others) == len(self._owed) or failed.code == UNSETTLED or (self._paying is not None and not self._paying.done()):
+            return True
+        self._owed = deque(others)
+        return False
 
     async def keep_recording(self) -> None:
         while True:
