@@ -69,8 +69,9 @@ class SqliteIndex:
         """FOREIGN where the file has not what this release writes: it may have been changed since it was opened."""
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
         size, last_hash = meta.get("complete"), meta.get("last_hash")
-        ours = meta.get("version") == VERSION and type(size) is int and size >= 0 and type(last_hash) is bytes
-        return (size, last_hash) if ours else FOREIGN
+        if meta.get("version") != VERSION or not isinstance(size, int) or size < 0 or not isinstance(last_hash, bytes):
+            return FOREIGN
+        return size, last_hash
 
     def reset(self) -> None:
         run = self._connection.execute
