@@ -10,7 +10,7 @@
   const UNFORESEEN = "The page met a fault of its own and can say nothing about this bundle; lockgate-verify may.";
   // Orders to show text in another order than it stands, or not at all: directions of Unicode, its tags, and control characters.
   const MISLEADING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u{e0000}-\u{e007f}]/gu;
-  let chosen = null;
+  let chosen = null, asked = 0;
 
   /** What was opened is read as it stands, whoever wrote it. */
   const visible = (text) => text.replace(MISLEADING, (each) => `\\u${each.codePointAt(0).toString(16).padStart(4, "0")}`);
@@ -30,6 +30,13 @@
     verdict.hidden = false;
     at("result").hidden = true;
     verdict.focus();
+  }
+
+  /** What was said is not of what is given from now on, nor is what is still being found out. */
+  function another() {
+    asked += 1;
+    at("verdict").hidden = true;
+    at("result").hidden = true;
   }
 
   /** What was pasted, as the bytes of a file; browsers may have taken the last line's end, or given lines another system's end. */
@@ -66,13 +73,17 @@
 
   async function verify(event) {
     event.preventDefault();
+    another();
+    const mine = asked;
     if (!(await lockgateVerify.able())) return say("bad", "Cannot verify", UNABLE);
     if (!chosen) return say("bad", "Nothing to verify", "No bundle is chosen.");
     const bundle = await chosen.slice(0, MAX_BYTES).arrayBuffer().catch(() => null);
     if (!bundle) return say("bad", "Cannot verify", "The bundle’s file cannot be read.");
     const keys = at("keys").value.split("\n").map((key) => key.trim()).filter(Boolean);
     const given = { bundle: new Uint8Array(bundle), keys, policy: pasted("policy"), checkpoint: pasted("checkpoint") };
-    return lockgateVerify.verify(given).then(show, () => say("bad", "Cannot verify", UNFORESEEN));
+    const answer = await lockgateVerify.verify(given).catch(() => null);
+    if (mine !== asked) return undefined;
+    return answer ? show(answer) : say("bad", "Cannot verify", UNFORESEEN);
   }
 
   function dropped(event) {
@@ -82,9 +93,11 @@
     if (!file) return;
     at("bundle").files = event.dataTransfer.files;
     chosen = file;
+    another();
   }
 
   at("form").addEventListener("submit", verify);
+  at("form").addEventListener("input", another);
   at("bundle").addEventListener("change", () => {
     chosen = at("bundle").files[0] ?? null;
   });
