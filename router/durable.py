@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,9 +42,40 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def given(path: Path) -> None:
-    """What the machine's administrator leaves belongs to whom the folder around it belongs to, who must be able to read it. They can put a
-    link in its place, and are given no more than that."""
+def given(handle: int, folder: Path) -> None:
+    """What the machine's administrator leaves belongs to whom the folder belongs to, who must be able to read it. An open file and no name,
+    for they can put something else in its place. Raises OSError."""
     if os.geteuid() == 0:
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        owner = folder.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def acting_for(folder: Path) -> Iterator[None]:
+    """With the rights of whom the folder belongs to and no more, where this is the machine's administrator: what is left there is theirs,
+    who must be able to read it, and they can put a link in the place of nothing that leads to more than is theirs. Raises OSError."""
+    owner = folder.stat().st_uid
+    if os.geteuid() != 0 or owner == 0:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    try:
+        of, others = _groups(folder)
+        os.setgroups(others)
+        os.setegid(of)
+        os.seteuid(owner)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _groups(folder: Path) -> tuple[int, list[int]]:
+    """The group of whom it belongs to, and all of their groups; that of the folder where the machine knows them by number alone."""
+    found = folder.stat()
+    try:
+        account = pwd.getpwuid(found.st_uid)
+    except KeyError:
+        return found.st_gid, [found.st_gid]
+    return account.pw_gid, os.getgrouplist(account.pw_name, account.pw_gid)

@@ -19,6 +19,7 @@ from adapters.sqlite.index_plan import Plan, place_of, read_data, read_zone
 from adapters.sqlite.index_words import Ids, Words
 from router.audit.questions.columns import COLUMNS, MILLIONTHS, NAMES, RECORD, WORDLY, Kind
 from router.audit.questions.conditions import Among, Asked, Compare, Every, condition
+from router.audit.questions.reader import FOREIGN
 from router.audit.questions.segments import NULL, SIZE, Integers, unpack, unpack_one
 from router.audit.records.canonical import timestamp
 from router.errors import AuditError
@@ -43,6 +44,9 @@ SCHEMA = (
     " width INTEGER, PRIMARY KEY (kept, segment)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS segments (place INTEGER PRIMARY KEY, data BLOB)",
 )
+_DROPPED = (  # with a table its triggers go, and so do a view's; nobody keeps one of ours where it cannot be dropped
+    "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY type = 'table'"
+)
 _MANY = 12  # rows of one segment from which on it is quicker to read it whole
 
 
@@ -62,14 +66,19 @@ class SqliteIndex:
                 self._connection.execute("VACUUM")
 
     def complete(self) -> tuple[int, bytes]:
+        """FOREIGN where the file has not what this release writes: it may have been changed since it was opened."""
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
-        return int(meta["complete"]), bytes(meta["last_hash"])
+        size, last_hash = meta.get("complete"), meta.get("last_hash")
+        if meta.get("version") != VERSION or not isinstance(size, int) or size < 0 or not isinstance(last_hash, bytes):
+            return FOREIGN
+        return size, last_hash
 
     def reset(self) -> None:
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
-        for (table,) in run("SELECT name FROM sqlite_master WHERE type = 'table'"):
-            run(f'DROP TABLE "{table}"')
+        for kind, name in run(_DROPPED):
+            quoted = name.replace('"', '""')
+            run(f'DROP {kind} "{quoted}"')
         for statement in SCHEMA:
             run(statement)
         run("INSERT INTO meta VALUES ('version', ?), ('complete', 0), ('last_hash', x'')", (VERSION,))
@@ -99,7 +108,7 @@ class SqliteIndex:
 
     def times(self, step: int) -> Iterator[tuple[int, str | None]]:
         with self._reading():
-            size = self.complete()[0]
+            size = self._size()
             for segment in _segments(size, None, newest=False):
                 first = segment * SIZE
                 hits = np.arange(-first % step, min(SIZE, size - first), step, dtype=np.int64)
@@ -110,7 +119,7 @@ class SqliteIndex:
     def find(self, asked: Asked, after: int | None, newest: bool, limit: int, more: Sequence[str] = ()) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         with self._reading():
-            size = self.complete()[0]
+            size = self._size()
             plan = Plan(self._connection, self._words, self._ids, condition(asked))
             for segment in _segments(size, after, newest):
                 hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
@@ -124,7 +133,7 @@ class SqliteIndex:
 
     def scan(self, asked: Asked, columns: Sequence[str]) -> Iterator[dict[str, Integers]]:
         with self._reading():
-            size = self.complete()[0]
+            size = self._size()
             plan = Plan(self._connection, self._words, self._ids, condition(asked))
             for segment in _segments(size, None, newest=False):
                 hits = plan.hits(segment, min(SIZE, size - segment * SIZE))
@@ -145,6 +154,13 @@ class SqliteIndex:
         if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
             return None
         return dict(self._connection.execute("SELECT name, value FROM meta")).get("version")
+
+    def _size(self) -> int:
+        """Raises AuditError `audit_indexing` where somebody changed the file since whoever asks has made up for what came."""
+        complete = self.complete()
+        if complete == FOREIGN:
+            raise AuditError("The index of the audit trail has to be made anew; ask again.", "audit_indexing")
+        return complete[0]
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

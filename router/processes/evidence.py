@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from router.audit.journal import Journal
+from router.audit.journal import UNSETTLED, Journal
 from router.audit.keys.caching import CachedSubjectKeys
 from router.audit.keys.comparing import refuse_older
 from router.audit.keys.lanes import Lanes
@@ -50,17 +50,16 @@ class Evidence:
     verifier: str = ""
     _unrecorded_ns: int | None = None
     _late: bool = False
-    _owed: deque[Entry] = field(default_factory=deque)  # of what has happened already
+    _owed: deque[Entry] = field(default_factory=deque)  # of what has happened already, and may have been written by a try before
     _said: int = 0
-    _paying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _paying: asyncio.Task[AuditError | None] | None = None
 
     @property
     def outbox(self) -> Outbox:
         return Outbox(self.ledger, self.keys)
 
     async def append(self, payload: Any) -> list[int]:
-        if self._owed and (failed := await self._pay()) is not None:  # what came into force is on record before what it decides
-            raise failed
+        await self._paid()  # what came into force is on record before what it decides
         return await self.ledger.append_many([self._kept(unpacked_entry(fields)) for fields in payload])
 
     def _kept(self, entry: Entry) -> Entry:
@@ -83,7 +82,10 @@ class Evidence:
             self.refusals.add(code, count)
 
     async def system(self, event: str, details: Mapping[str, Any]) -> None:
-        await self.ledger.append(system_entry(event, self.clock.now_ns(), details))
+        """Behind what is owed, so that no end of this process is on record without what it had in force. Raises AuditError."""
+        entry = system_entry(event, self.clock.now_ns(), details)
+        await self._paid()
+        await self.ledger.append(entry)
 
     async def afterwards(self, event: str, details: Mapping[str, Any]) -> None:
         """Of what has happened, and cannot be taken back: recorded now, or as soon as the ledger is there, in order and with the time that
@@ -93,38 +95,65 @@ class Evidence:
         self._owed.append(system_entry(event, self.clock.now_ns(), details))
         await self._pay()
 
+    async def _paid(self) -> None:
+        """Nothing is owed when this returns. Raises AuditError."""
+        while self._owed:
+            if (failed := await self._pay()) is not None:
+                raise failed
+
     async def _pay(self) -> AuditError | None:
-        """Why something is still owed. An AuditError that hides a success: the same bytes are appended once more."""
+        """Why something is still owed. Whoever comes meanwhile shares the attempt: of a ledger that answers late, many would otherwise ask
+        one after another. Whoever goes away does not end it: what was written would be owed still, and be written once more."""
+        if not self._owed:
+            return None
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.create_task(self._attempt())
+        return await asyncio.shield(self._paying)
+
+    async def _attempt(self) -> AuditError | None:
+        """An AuditError that hides a success: the same bytes are appended once more."""
         failed = None
-        async with self._paying:
-            try:
-                while self._owed:
-                    await self.ledger.append(self._owed[0])
-                    self._owed.popleft()
-            except AuditError as error:
-                failed = error
-                say = log.error if len(self._owed) > self._said else log.debug
-                say("%d records of what is in force are to follow: %s", len(self._owed), error)
-            self._said = len(self._owed)
+        try:
+            while self._owed:
+                await self.ledger.append(self._owed[0])
+                self._owed.popleft()
+        except AuditError as error:
+            failed = error
+            say = log.error if len(self._owed) > self._said else log.debug
+            say("%d records of what has happened are to follow: %s", len(self._owed), error)
+        self._said = len(self._owed)
         return failed
 
     async def record_refusals(self) -> None:
         """One record for all that was refused since the last; what cannot be recorded now goes with the next that can, which says since
         when that is (`since`): its own time is when the ledger was there again. Before it what is owed."""
-        await self._pay()
+        failed = await self._pay()
         now_ns, counts = self.clock.now_ns(), self.refusals.take()
         since_ns = now_ns if self._unrecorded_ns is None else self._unrecorded_ns
         if not counts:
             self._unrecorded_ns = now_ns
             return
-        try:
-            await self.system("refused", {**counts, "since": timestamp(since_ns)} if self._late else counts)
+        if failed is None:
+            entry = system_entry("refused", now_ns, {**counts, "since": timestamp(since_ns)} if self._late else counts)
+            self._owed.append(entry)  # whoever ends this in the middle has it neither lost nor written twice
+            failed = await self._pay()
+            failed = None if failed is not None and self._is_kept(entry, failed) else failed
+        if failed is None:
             self.refusals.done()
             self._unrecorded_ns, self._late = now_ns, False
-        except AuditError as error:
+        else:
             self._unrecorded_ns, self._late = since_ns, True
             self.refusals.put(counts)
-            log.error("%d refusals are not recorded yet: %s", sum(counts.values()), error)
+            log.error("%d refusals are not recorded yet: %s", sum(counts.values()), failed)
+
+    def _is_kept(self, entry: Entry, failed: AuditError) -> bool:
+        """Of one that may be written the same bytes are tried again, or what it counts would be told twice. One that is not written waits
+        for no ledger: what is refused until then is counted with it."""
+        others = [each for each in self._owed if each is not entry]
+        if len(others) == len(self._owed) or failed.code == UNSETTLED or (self._paying is not None and not self._paying.done()):
+            return True
+        self._owed = deque(others)
+        return False
 
     async def keep_recording(self) -> None:
         while True:

@@ -22,7 +22,7 @@ from adapters.sqlite.copying import CopiedLedger, copied, marked, opened
 from adapters.sqlite.place import KEYS_FILE, LEDGER_FILE
 from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
 from router.audit.tree.proof import tree_root
-from router.durable import sync_folder
+from router.durable import acting_for, sync_folder
 from router.errors import AuditError
 from router.wiring.drafts import STREAMED, alone, said
 from router.wiring.nodes import API_KEYS_FILE, LEARNING_FILE, NOTICES_FILE, REVIEWS_FILE
@@ -69,7 +69,8 @@ def back_up_records(state: State, to: Target, say: Say) -> None:
     with said():
         count = _take_folder(state.checkpoints, CHECKPOINTS, to)
         count += sum(_take_folder(state.folder / name, name, to) for name in FOLDERS)
-        for file in sorted((state.folder / BEFORE).glob(f"*/{LEDGER_FILE}")):
+        before = state.folder / BEFORE
+        for file in (each for each in _files(before) if each.name == LEDGER_FILE and each.parent.parent == before):
             kept = f"{BEFORE}/{file.parent.name}"
             count += 1 + _take_folder(file.parent / CHECKPOINTS, f"{kept}/{CHECKPOINTS}", to)
             to.take(f"{kept}/{LEDGER_FILE}", partial(copied, file, mark=marked))
@@ -119,7 +120,7 @@ def _claimed(file: Path) -> Checkpoint | None:
 def _take_folder(folder: Path, name: str, to: Target) -> int:
     """Its finished files; links lead out of it. What goes while it is read is none of the backup."""
     count = 0
-    for file in sorted(folder.rglob("*")):
+    for file in _files(folder):
         if file.is_symlink() or not file.is_file() or file.name.endswith(UNFINISHED):
             continue
         try:
@@ -129,6 +130,18 @@ def _take_folder(folder: Path, name: str, to: Target) -> int:
         to.take(f"{name}/{file.relative_to(folder).as_posix()}", partial(_written, content))
         count += 1
     return count
+
+
+def _files(folder: Path) -> list[Path]:
+    """All in it. Raises OSError: of a folder that must not be looked into nothing would be in the backup, and nothing would say so."""
+    if not folder.is_dir():
+        return []
+    return sorted(Path(at, name) for at, _, names in os.walk(folder, onerror=_refused) for name in names)
+
+
+def _refused(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _written(content: bytes, copy: Path) -> int:
@@ -154,10 +167,12 @@ def in_folder(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def as_tar(stream: IO[bytes], state: Path) -> Iterator[Target]:
-    """A tar archive, one file after the other; each lies in the state folder while it is made. Raises AuditError."""
+    """A tar archive, one file after the other; each lies in the state folder while it is made, as a file of whom that belongs to: they look
+    at it at each start, and could put a link in its place. Raises AuditError."""
     with (
         said(),
-        alone(state / STREAMED, shared=True) as draft,
+        acting_for(state),
+        alone(state / STREAMED) as draft,
         tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         yield _Tar(archive, draft)

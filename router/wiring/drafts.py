@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
 
-from router.durable import given
 from router.errors import AuditError
 
 STREAMED = ".backup.part"
@@ -34,14 +33,11 @@ def clear_broken_off(state: Path) -> None:
 
 
 @contextmanager
-def alone(draft: Path, *, shared: bool = False) -> Iterator[Path]:
-    """A private folder, empty, for who has its lock. What somebody who was killed left in it goes; nothing is left of a failure. One that
-    is `shared` belongs to whom the folder around it belongs to, who looks at it at each start. They could put a link in its place: what
-    one leads to is neither emptied nor theirs."""
+def alone(draft: Path) -> Iterator[Path]:
+    """A private folder, empty, for who has its lock. What somebody who was killed left in it goes; nothing is left of a failure. Whoever
+    may write around it could put a link in its place: what one leads to is not emptied."""
     handle = _folder(draft)
     try:
-        if shared:
-            given(draft)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -213,12 +213,15 @@ def _its_key(signer: NoteSigner, origin: str, sure: str | None) -> NoteVerifier 
 
 
 def _signed(reader: LedgerReader, checkpoints: Path, key: NoteVerifier) -> Iterator[str]:
-    """The newest on this machine by that key. The first record says for good what was signed for, and anybody may have laid a file beside
-    the ledger, which must neither count nor hide one that does."""
+    """The newest on this machine by that key, in the ledger or beside it. The first record says for good what was signed for, and anybody
+    may have laid a file beside the ledger, which must neither count nor hide one that does."""
+    notes = list[str | AuditError]()
+    with suppress(AuditError):
+        notes += reader.checkpoints()
     with suppress(OSError):
-        notes = [note for folder in (checkpoints, *put_aside(checkpoints)) for note in every_readable_note(folder)]
-        own = [note for note in notes if isinstance(note, str) and is_of(note, reader.origin())]
-        yield from islice((note for note in sorted(own, key=_size, reverse=True) if _opens(key, note)), 1)
+        notes += [note for folder in (checkpoints, *put_aside(checkpoints)) for note in every_readable_note(folder)]
+    own = [note for note in notes if isinstance(note, str) and is_of(note, reader.origin())]
+    yield from islice((note for note in sorted(own, key=_size, reverse=True) if _opens(key, note)), 1)
 
 
 def _size(note: str) -> int:

@@ -38,6 +38,7 @@ ASK = """async (asked) => {
   }
   return said;
 }"""
+LATE = "void (lockgateVerify.verify = () => new Promise((done) => { globalThis.late = done; }))"
 CONTRAST = """() => {
   const light = ([red, green, blue]) => [red, green, blue].map((part) => part / 255)
     .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
@@ -91,6 +92,27 @@ def choose(page: Page, raw: bytes, **pasted: str) -> None:
         page.fill(f"#{name}", text)
     page.click("#verify")
     page.wait_for_selector("#verdict:not([hidden])")
+
+
+def test_what_holds_is_not_said_of_the_next_bundle(page: Page) -> None:
+    """Neither while another one, or another key, is chosen and not verified, nor where the first answer comes after that."""
+    vector = next(each for each in vectors().values() if each["id"] == "holds" and each["policy"] is None and each["checkpoint"] is None)
+    given = {"name": "other.json", "mimeType": "application/json", "buffer": b"{}"}
+    choose(page, raw_bundle(vector), keys="\n".join(vector["keys"]))
+    assert page.inner_text("#verdict strong") == "Holds"
+    page.set_input_files("#bundle", files=[given])
+    assert (page.is_visible("#verdict"), page.is_visible("#result")) == (False, False)
+    choose(page, raw_bundle(vector))
+    page.fill("#keys", "")
+    assert not page.is_visible("#verdict")
+    page.evaluate(LATE)
+    page.set_input_files("#bundle", files=[{**given, "buffer": raw_bundle(vector)}])
+    page.click("#verify")
+    page.wait_for_function("Boolean(globalThis.late)")
+    page.set_input_files("#bundle", files=[given])
+    page.evaluate("void globalThis.late({ ok: true, sentence: 'late', steps: [], notProven: [], opened: [], records: [] })")
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    assert not page.is_visible("#verdict")
 
 
 def test_the_second_implementation_holds_to_the_vectors(page: Page) -> None:

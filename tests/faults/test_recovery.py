@@ -128,6 +128,19 @@ def test_a_file_that_nobody_can_open_is_a_sentence_where_no_checkpoint_is_given(
     assert recover(place(tmp_path), NEXT, "restored", outside)[0].note == outside
 
 
+def test_the_ledgers_own_checkpoint_counts_beside_an_older_one_from_elsewhere(tmp_path: Path) -> None:
+    """It may be in the file alone, and tell that records were cut off there; so it does where the key that goes on has signed both."""
+    older = written(tmp_path, entries(10))
+    shutil.copy(tmp_path / LEDGER_FILE, tmp_path / "backup")
+    newer = written(tmp_path, entries(10))
+    shutil.copy(tmp_path / "backup", tmp_path / LEDGER_FILE)
+    shutil.rmtree(tmp_path / "checkpoints")
+    run(tmp_path, ("INSERT INTO checkpoints VALUES (20, ?, 1)", (newer,)))
+    going_on = NoteSigner(NEXT.name, Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    before, _, _ = recover(place(tmp_path), going_on, "restored", older)
+    assert (before.note, before.size, before.relation) == (newer, 10, "behind")
+
+
 def test_what_cannot_be_read_of_this_machine_does_not_hide_what_can(tmp_path: Path) -> None:
     """Beside a damaged file lies what witnesses confirmed."""
     older = written(tmp_path, entries(10))

@@ -14,7 +14,7 @@
     "[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069\\u{e0000}-\\u{e007f}]"
     + "|(?<![RTL])[\\u061c\\u200f](?![RTL])".replaceAll("RTL", "\\u0590-\\u061b\\u061d-\\u08ff\\ufb1d-\\ufdff\\ufe70-\\ufefe"
       + "\\u{10800}-\\u{10fff}\\u{1e800}-\\u{1efff}"), "gu");
-  let chosen = null;
+  let chosen = null, asked = 0;
 
   /** What was opened is read as it stands, whoever wrote it. */
   const visible = (text) => text.replace(MISLEADING, (each) => `\\u${each.codePointAt(0).toString(16).padStart(4, "0")}`);
@@ -34,6 +34,13 @@
     verdict.hidden = false;
     at("result").hidden = true;
     verdict.focus();
+  }
+
+  /** What was said is not of what is given from now on, nor is what is still being found out. */
+  function another() {
+    asked += 1;
+    at("verdict").hidden = true;
+    at("result").hidden = true;
   }
 
   /** What was pasted, as the bytes of a file; browsers may have taken the last line's end, or given lines another system's end. */
@@ -70,13 +77,17 @@
 
   async function verify(event) {
     event.preventDefault();
+    another();
+    const mine = asked;
     if (!(await lockgateVerify.able())) return say("bad", "Cannot verify", UNABLE);
     if (!chosen) return say("bad", "Nothing to verify", "No bundle is chosen.");
     const bundle = await chosen.slice(0, MAX_BYTES).arrayBuffer().catch(() => null);
     if (!bundle) return say("bad", "Cannot verify", "The bundle’s file cannot be read.");
     const keys = at("keys").value.split("\n").map((key) => key.trim()).filter(Boolean);
     const given = { bundle: new Uint8Array(bundle), keys, policy: pasted("policy"), checkpoint: pasted("checkpoint") };
-    return lockgateVerify.verify(given).then(show, () => say("bad", "Cannot verify", UNFORESEEN));
+    const answer = await lockgateVerify.verify(given).catch(() => null);
+    if (mine !== asked) return undefined;
+    return answer ? show(answer) : say("bad", "Cannot verify", UNFORESEEN);
   }
 
   function dropped(event) {
@@ -86,9 +97,11 @@
     if (!file) return;
     at("bundle").files = event.dataTransfer.files;
     chosen = file;
+    another();
   }
 
   at("form").addEventListener("submit", verify);
+  at("form").addEventListener("input", another);
   at("bundle").addEventListener("change", () => {
     chosen = at("bundle").files[0] ?? null;
   });

@@ -28,6 +28,8 @@ CLOCKS_NS = 10_000_000_000
 """The database's clock, by which a node was heard of last, may be behind the node's."""
 _WORK = "kind in ('decision', 'outcome')"
 _NAMELESS = ""
+_OF_A_START = ("witnessed", "unwitnessed", "key_rotated")  # what a start records before it says that it is one
+_LOOKED_AT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def _ended(trail: Trail, query: Query, last: dict[str, _Said]) -> Iterator[Perio
         elif row["event"] == STARTED:
             before = last.get(node) or last.pop(_NAMELESS, None)
             if before is not None:
-                yield _absence(trail, node, before, said)
+                alone = all(each.stopped for name, each in last.items() if name != node)
+                yield _absence(trail, node, before, said, alone=alone)
         last[node] = said
 
 
@@ -92,21 +95,26 @@ def _seen(details: dict[str, Any], otherwise: int) -> int:
         return otherwise
 
 
-def _absence(trail: Trail, node: str, before: _Said, start: _Said) -> Period:
-    """A clock may have been set back between the two."""
+def _absence(trail: Trail, node: str, before: _Said, start: _Said, *, alone: bool) -> Period:
+    """A clock may have been set back between the two. Where another node runs, the last record may be that one's."""
     if before.stopped:
         since, until = sorted((before.time, start.time))
         return Period("away", since, until, 2, 0, 0, before.record, start.record, before.why, node)
-    since = start.time if node else min(_sign_of_life(trail, start), start.time)
+    since = min(_sign_of_life(trail, start), start.time) if alone else start.time
     return Period("away", since, start.time, 1, 0, 0, start.record, start.record, (CRASHED,), node)
 
 
 def _sign_of_life(trail: Trail, start: _Said) -> int:
     """Of one that crashed the last record before it starts again: it went on for some time after that at most."""
     try:
-        return nanoseconds(trail.leaf(start.record - 1)["time"])
-    except (AuditError, LookupError, TypeError, ValueError):  # which is for a verification to report
+        return nanoseconds(next(leaf["time"] for leaf in _before(trail, start) if leaf.get("event") not in _OF_A_START))
+    except (AuditError, LookupError, TypeError, ValueError, StopIteration):  # which is for a verification to report
         return start.time
+
+
+def _before(trail: Trail, start: _Said) -> Iterator[dict[str, Any]]:
+    for index in range(start.record - 1, max(-1, start.record - 1 - _LOOKED_AT), -1):
+        yield trail.leaf(index)
 
 
 def _going_on(trail: Trail, last: dict[str, _Said], now_ns: int) -> Iterator[Period]:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from router.audit.questions.columns import LARGEST, MILLIONTHS, nanoseconds
-from router.audit.questions.reader import IndexRow, IndexStore, LedgerReader, Stored
+from router.audit.questions.reader import FOREIGN, IndexRow, IndexStore, LedgerReader, Stored
 from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")
@@ -37,12 +37,12 @@ _OF_A_DECISION = itemgetter(
 
 
 def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None] | None = None) -> int:
-    """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger, or of one that
-    has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again, so that
-    it can give way. Where it is far behind one thread of a process does it."""
+    """Indexes what came since the last time and returns up to where the index is complete. An index of another ledger or release, or of
+    one that has been cut since, is thrown away and made again. Several processes may do this at once. `breathe` is called again and again,
+    so that it can give way. Where it is far behind one thread of a process does it. Raises AuditError."""
     complete, last_hash = index.complete()  # before the size: another process may add to both at any time
     size = reader.size()
-    if complete > size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
+    if not 0 <= complete <= size or (complete and reader.nodes(0, complete - 1, complete) != [last_hash]):
         index.reset()
         complete = 0
     if size - complete > FAR:
@@ -56,7 +56,7 @@ def catch_up(reader: LedgerReader, index: IndexStore, breathe: Callable[[], None
 
 def make_up_to(reader: LedgerReader, index: IndexStore, size: int, told: Callable[[int, int], None] | None = None) -> None:
     """Indexes the records up to `size`, which the ledger has, and no more of them. `told` hears how many it has, and of how many."""
-    complete = index.complete()[0]
+    complete = _complete(index)
     while complete < size:
         complete = _more(reader, index, complete, size, None)
         if told is not None:
@@ -67,12 +67,12 @@ def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Cal
     """One thread of the process does it, and others wait for that. Raises AuditError `audit_indexing` where it was given up."""
     if not _MAKING.acquire(blocking=False):
         with _MAKING:
-            complete = index.complete()[0]
+            complete = _complete(index)
         if size - complete > FAR:
             raise AuditError("The index of the audit trail is not made yet; ask again later.", "audit_indexing")
         return complete
     try:
-        saying, complete = _Saying(size), index.complete()[0]
+        saying, complete = _Saying(size), _complete(index)
         while size - complete > FAR:
             complete = _more(reader, index, complete, size, breathe)
             saying.at(complete)
@@ -85,7 +85,7 @@ def _far_behind(reader: LedgerReader, index: IndexStore, size: int, breathe: Cal
 
 def behind(reader: LedgerReader, index: IndexStore) -> int:
     """How many records are not in the index yet."""
-    return max(0, reader.size() - index.complete()[0])
+    return max(0, reader.size() - max(0, index.complete()[0]))
 
 
 def _more(reader: LedgerReader, index: IndexStore, complete: int, size: int, breathe: Callable[[], None] | None) -> int:
@@ -93,7 +93,15 @@ def _more(reader: LedgerReader, index: IndexStore, complete: int, size: int, bre
     if complete < end:
         rows = list(_rows(reader, complete, end, breathe))
         index.extend(rows, complete, end, b"".join(reader.nodes(0, end - 1, end)), breathe)
-    return index.complete()[0]
+    return _complete(index)
+
+
+def _complete(index: IndexStore) -> int:
+    """Raises AuditError `audit_indexing` where somebody changes the file while it is made."""
+    complete = index.complete()
+    if complete == FOREIGN:
+        raise AuditError("The index of the audit trail has to be made anew; ask again.", "audit_indexing")
+    return complete[0]
 
 
 class _Saying:

@@ -76,11 +76,14 @@ Chunk: TypeAlias = "dict[str, Integers]"
 """Values of the records that matched, by column, as packed: words and ids as codes."""
 
 
+FOREIGN = (-1, b"")
+
+
 class IndexStore(Protocol):
     """Answers questions about records by column. Derived: it may be thrown away at any time."""
 
     def complete(self) -> tuple[int, bytes]:
-        """(records indexed, leaf hash of the last of them)"""
+        """(records indexed, leaf hash of the last of them); FOREIGN where it is not of this release, and has to be reset."""
 
     def reset(self) -> None: ...
 

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import orjson
 from router.audit.questions.columns import COLUMNS, LEVELS, MILLIONTHS, NS, RECORD, Kind
 from router.audit.questions.conditions import Among, Compare, Condition, Every, Like, Null, Some, Test, Value
 from router.audit.records.canonical import is_slug, timestamp
-from router.durable import given, sync_folder
+from router.durable import given
 from router.errors import AuditError
 
 log = logging.getLogger("lockgate.audit")
@@ -116,21 +117,31 @@ def _number(kind: Kind, value: int) -> str:
 def leave_note(folder: Path, reader: str, reading: Reading) -> None:
     """Durable when it returns; a later note of the same reading replaces an earlier one that was not taken up yet. `reader` names an
     account (`cli:uid1000`), no person. Raises AuditError `audit_reading_unrecorded`."""
-    place = folder / f"{reading.reading}.json"
+    name, content = f"{reading.reading}.json", orjson.dumps({"reader": reader, **asdict(reading)})
     try:
-        if not folder.exists():
-            folder.mkdir(mode=0o700)
-            given(folder)
-        beside = place.with_suffix(".new")
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(orjson.dumps({"reader": reader, **asdict(reading)}))
-            file.flush()
-            os.fsync(file.fileno())
-        given(beside)
-        beside.rename(place)
-        sync_folder(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            given(at, folder.parent)
+            _put(at, name, content, folder.parent)
+        finally:
+            os.close(at)
     except OSError as error:
         raise AuditError(f"The reading cannot be noted in {folder}: {error.strerror}.", "audit_reading_unrecorded") from error
+
+
+def _put(at: int, name: str, content: bytes, of: Path) -> None:
+    """In the open folder `at`, for whom `of` belongs to: what they put a link in the place of is not written to."""
+    beside = f"{name}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(beside, dir_fd=at)
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=at), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        given(file.fileno(), of)
+    os.rename(beside, name, src_dir_fd=at, dst_dir_fd=at)
+    os.fsync(at)
 
 
 def notes(folder: Path) -> Iterator[tuple[Path, str, Reading]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import binascii
 import os
 import re
+import stat
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import EINVAL
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from router.errors import AuditError
 from router.ports import SigningKey
 
 ED25519 = b"\x01"
+MAX_NOTE = 2**20  # characters; a hundred witnesses sign in a fiftieth of it
 WITNESSED = "latest.witnessed"
 _ASIDE = re.compile(r"[0-9]{16}-[0-9a-f]{16}")  # a ledger that was not continued: its size, and its root
 _BAD = "checkpoint_invalid"
@@ -232,11 +235,19 @@ def is_of(note: str, origin: str) -> bool:
 
 
 def _kept(file: Path) -> str:
-    """Its form is not checked yet."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AuditError(f"{file} is no signed note, for it is no text.", _BAD) from error
+    """Its form is not checked yet. What somebody put in its place is neither waited for nor read without end."""
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(EINVAL, "it is no file", str(file))
+    with open(handle, encoding="utf-8") as opened:
+        try:
+            note = opened.read(MAX_NOTE + 1)
+        except UnicodeDecodeError as error:
+            raise AuditError(f"{file} is no signed note, for it is no text.", _BAD) from error
+    if len(note) > MAX_NOTE:
+        raise AuditError(f"{file} is no signed note, for it is too long.", _BAD)
+    return note
 
 
 def _key_id(name: str, public: bytes) -> bytes:

@@ -88,9 +88,15 @@ class Sources:
             raise AuditError(message, "checkpoint_invalid") from error
 
     def answers_differ(self, reader: LedgerReader, told: Callable[[int, int], None] | None = None) -> Difference | None:
-        """The first difference of the index from the ledger's records. Of a copy that nobody can write to it is made anew for each
-        question. Raises AuditError."""
-        return difference(self.state / INDEX_FILE, reader, told) if os.access(self.state, os.W_OK) else None
+        """The first difference of the index from the ledger's records. Raises AuditError, also where this account cannot write there: its
+        own questions make another one each time, and a copy's need not be whole, but a node may answer from this one."""
+        index = self.state / INDEX_FILE
+        if index.is_file() and not os.access(self.state, os.W_OK):
+            message = (
+                f"this account cannot write to {self.state}, and its own answers come from another. Verify as the account that serves."
+            )
+            raise AuditError(message, "audit_io_failed")
+        return difference(index, reader, told)
 
     @contextmanager
     def opened(self) -> Iterator[tuple[LedgerReader, SqliteIndex]]:

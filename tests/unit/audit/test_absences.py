@@ -40,6 +40,21 @@ def test_a_start_that_no_end_comes_before_tells_of_a_crash(tmp_path: Path) -> No
     assert found(tmp_path, system(1, "started"), failed(5), system(9, "started")) == crashed
 
 
+@pytest.mark.parametrize("event", ["witnessed", "unwitnessed", "key_rotated"])
+def test_what_a_start_records_before_itself_is_no_sign_of_life(tmp_path: Path, event: str) -> None:
+    """Witnesses are asked, and a key takes over, before it says that it started: a crash would have lasted no time."""
+    records = (system(1, "started"), failed(5), system(8.5, event), system(9, "started"))
+    assert found(tmp_path, *records) == [(5, 9, "", ("ended_without_stopping",))]
+
+
+def test_a_node_with_a_name_that_was_alone_went_on_until_its_last_record(tmp_path: Path) -> None:
+    """Where another runs, the last record may be that one's."""
+    alone = (named(1, "started", "a"), named(2, "started", "b"), named(3, "stopped", "b"), failed(5), named(9, "started", "a"))
+    assert found(tmp_path / "alone", *alone) == [(5, 9, "a", ("ended_without_stopping",))]
+    with_another = (named(1, "started", "a"), named(2, "started", "b"), failed(5), named(9, "started", "a"))
+    assert found(tmp_path / "two", *with_another) == [(9, 9, "a", ("ended_without_stopping",))]
+
+
 def test_a_node_that_failed_says_what_for(tmp_path: Path) -> None:
     """It is told from one that somebody stopped, and from one that was killed."""
     ended = system(2, "stopped", failed="config_invalid")

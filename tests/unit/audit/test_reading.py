@@ -166,3 +166,21 @@ def test_what_an_administrator_leaves_can_be_read_by_the_owner_of_the_state(tmp_
     leave_note(tmp_path / "readings", "cli:uid0", note())
     (place, _, _) = next(notes(tmp_path / "readings"))
     assert [path.stat().st_uid for path in (place.parent, place)] == [65534, 65534]
+
+
+@pytest.mark.parametrize("name", ["readings", "readings/{}.json.new"])
+def test_what_is_left_follows_no_link(tmp_path: Path, name: str) -> None:
+    """Whose folder it is could have whatever they like written over where the administrator may, once the reading's name has been seen."""
+    elsewhere, left = tmp_path / "elsewhere", note()
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("somebody else's")
+    if name == "readings":
+        (tmp_path / name).symlink_to(elsewhere)
+        with pytest.raises(AuditError):
+            leave_note(tmp_path / "readings", "cli:uid0", left)
+    else:
+        leave_note(tmp_path / "readings", "cli:uid0", left)
+        (tmp_path / name.format(left.reading)).symlink_to(elsewhere / "file")
+        (tmp_path / f"readings/{left.reading}.new").symlink_to(elsewhere / "file")
+        leave_note(tmp_path / "readings", "cli:uid0", left)
+    assert [(each.name, each.read_text()) for each in elsewhere.iterdir()] == [("file", "somebody else's")]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -24,7 +25,7 @@ from router.audit.questions.reader import Stored
 from router.audit.records.canonical import canonical
 from router.audit.records.record import decision_entry, system_entry, withheld
 from router.audit.records.sealing import seal, sealed_digest
-from router.audit.tree.checkpoint import NoteSigner
+from router.audit.tree.checkpoint import NoteSigner, every_readable_note
 from router.errors import AuditError
 from router.ports import Entry
 from tests.unit.audit.ledgers import (
@@ -356,6 +357,22 @@ def test_a_checkpoint_that_is_no_text_any_more_is_found(tmp_path: Path, note: st
     assert {fault.kind for fault in report.faults} == {"checkpoint_invalid"}
     with pytest.raises(AuditError):
         Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(SIGNER)).open()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "long"])
+def test_what_is_no_checkpoints_file_is_neither_waited_for_nor_read_without_end(tmp_path: Path, kind: str) -> None:
+    """Whoever may write to the directory could keep a ledger from starting, and from being verified, and nothing would say why."""
+    outside, file = written(tmp_path, entries(20)), tmp_path / "checkpoints" / f"{99:016d}.checkpoint"
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.write_text(outside)
+        os.truncate(file, 2**40)
+    report = verified(tmp_path, outside, beside=partial(every_readable_note, tmp_path / "checkpoints"))
+    assert [(fault.kind, file.name in fault.message) for fault in report.faults] == [("checkpoint_invalid", True)]
+    with pytest.raises(AuditError) as refused:
+        Journal(SqliteStore(tmp_path / "ledger.sqlite"), Checkpointing(SIGNER, tmp_path / "checkpoints")).open()
+    assert refused.value.code == "checkpoint_invalid"
 
 
 def test_a_checkpoint_of_another_log_does_not_verify(tmp_path: Path) -> None:

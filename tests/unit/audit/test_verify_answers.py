@@ -165,6 +165,53 @@ def test_what_a_question_would_throw_away_is_not_looked_at(folder: Path, tmp_pat
     assert held(other).faults == []
 
 
+@pytest.mark.parametrize(
+    "value", ["value = '4' WHERE name = 'version'", "value = 'all' WHERE name = 'complete'", "name = 'none' WHERE name = 'last_hash'"]
+)
+def test_a_node_that_has_it_open_throws_it_away_too(folder: Path, value: str) -> None:
+    """What serves opened it at its start, long before somebody changed it: such a file is no finding, so nothing is answered from it."""
+    with opened(folder) as trail:
+        change(folder, f"UPDATE meta SET {value}", f"UPDATE zones SET low = 1, high = 1, width = 0 WHERE kept = {NAMES.index('kind')}")
+        assert len(list(trail.find(Query(kind="decision")))) == COUNT // 2
+    assert held(folder).faults == []
+
+
+def test_nothing_is_answered_from_it_where_it_changes_in_the_middle_of_a_question(folder: Path) -> None:
+    """Whoever asks again has it made anew."""
+    with closing(SqliteIndex(folder / "index.sqlite")) as index, closing(reader(folder)) as ledger:
+        catch_up(ledger, index)
+        change(folder, "UPDATE meta SET value = '4' WHERE name = 'version'")
+        with pytest.raises(AuditError) as refused:
+            index.events(["started"], 0)
+        assert refused.value.code == "audit_indexing"
+        with pytest.raises(AuditError) as refused:
+            make_up_to(ledger, index, COUNT)
+        assert refused.value.code == "audit_indexing"
+        assert catch_up(ledger, index) == COUNT
+
+
+def test_nothing_of_a_file_that_is_thrown_away_is_left(folder: Path) -> None:
+    """A view in the place of a table would answer afterwards, and could see to it that the file is never looked at."""
+    again = "UPDATE meta SET value = '4' WHERE name = 'version'"
+    view = "CREATE VIEW late AS SELECT 0 AS code, 0 AS idx WHERE 0"
+    change(folder, "DROP TABLE late", view, f"CREATE TRIGGER t INSTEAD OF INSERT ON late BEGIN {again}; END", again)
+    with opened(folder) as trail:
+        assert len(list(trail.find(Query(kind="decision")))) == COUNT // 2
+    with closing(sqlite3.connect(folder / "index.sqlite")) as file:
+        assert file.execute("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchall() == []
+    assert held(folder).faults == []
+
+
+def test_one_that_says_to_have_no_record_is_looked_at(folder: Path) -> None:
+    """A question would make it on what is there."""
+    change(folder, "UPDATE meta SET value = 0 WHERE name = 'complete'", "UPDATE words SET word = 'x' || word WHERE word = 'decision'")
+    (fault,) = held(folder).faults
+    assert fault.kind == "answers_altered"
+    (folder / "index.sqlite").unlink()
+    SqliteIndex(folder / "index.sqlite").close()
+    assert held(folder).faults == []
+
+
 def test_a_file_that_is_no_index_is_a_finding(folder: Path) -> None:
     (folder / "index.sqlite").write_bytes(b"no database at all, however long it may be" * 100)
     (fault,) = held(folder).faults

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.sqlite.index import SqliteIndex
 from router.audit.questions.reading import notes
 from router.cli.main import run
 from tests.read_only import read_only
@@ -186,6 +187,21 @@ def closed(ledger: asked_ledger.Ledger, tmp_path: Path) -> Iterator[Path]:
 
     with read_only(tmp_path / "copy", fill) as copy:
         yield copy
+
+
+def test_an_index_that_this_account_does_not_ask_is_said_not_to_be_looked_at(
+    lockgate: Lockgate, ledger: asked_ledger.Ledger, tmp_path: Path
+) -> None:
+    """An auditor's account may only read, and a node answers from it."""
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(ledger.folder, folder, ignore=shutil.ignore_patterns("index.sqlite*", "readings"), dirs_exist_ok=True)
+        SqliteIndex(folder / "index.sqlite").close()
+
+    with read_only(tmp_path / "copy", fill) as copy:
+        status, output, _ = lockgate("verify", "--json", "--state", str(copy))
+    said = [each for each in rows(output)[0]["not_proven"] if "The index that answers come from was not held" in each]
+    assert (status, len(said), "cannot write" in said[0]) == (0, 1, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from router.audit.journal import UNSETTLED
 from router.audit.records.record import system_entry
 from router.errors import AuditError, BundleError, ConfigError, UnpreparedError
 from router.ports import Entry
@@ -29,13 +31,29 @@ class Ledger:
         self.away = False
         self.failing = 0  # so many times more
         self.taken: list[dict[str, Any]] = []
+        self.asked = 0
+        self.unsettled = 0  # times that a record is taken, and the answer lost
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     async def append(self, entry: Entry) -> int:
-        if self.away or self.failing:
-            self.failing = max(0, self.failing - 1)
-            raise AuditError("away")
-        self.taken.append(orjson.loads(entry.leaf))
-        return len(self.taken)
+        self.asked += 1
+        if self.unsettled:
+            self.unsettled -= 1
+            self._take(entry)
+            raise AuditError("taken, or not", UNSETTLED)
+        if not self.away and not self.failing:
+            self._take(entry)
+            await self.answering.wait()
+            return len(self.taken)
+        await self.answering.wait()
+        self.failing = max(0, self.failing - 1)
+        raise AuditError("away")
+
+    def _take(self, entry: Entry) -> None:
+        """The same bytes are known again."""
+        if orjson.loads(entry.leaf) not in self.taken:
+            self.taken.append(orjson.loads(entry.leaf))
 
     async def append_many(self, entries: Sequence[Entry]) -> list[int]:
         return [await self.append(each) for each in entries]
@@ -96,6 +114,68 @@ async def test_a_ledger_that_is_there_again_a_moment_later_takes_no_decision_bef
     assert ledger.events == []
     await evidence.append([packed_entry(system_entry("decided", 2))])
     assert ledger.events == ["config_changed", "decided"]
+
+
+async def test_decisions_that_wait_for_what_is_owed_share_one_attempt(evidence: Evidence, ledger: Ledger) -> None:
+    """Of a ledger that takes its time to fail each of them would otherwise wait for all before it."""
+    ledger.away = True
+    await evidence.afterwards("config_changed", {"n": 1})
+    asked = ledger.asked
+    ledger.answering.clear()
+    waiting = asyncio.gather(*(evidence.append([packed_entry(system_entry("decided", n))]) for n in range(50)), return_exceptions=True)
+    await asyncio.sleep(0)
+    ledger.answering.set()
+    assert {type(each) for each in await waiting} == {AuditError}
+    assert ledger.asked == asked + 1
+
+
+async def test_what_is_owed_is_recorded_once_also_where_whoever_asked_for_it_goes_away(evidence: Evidence, ledger: Ledger) -> None:
+    """As what counts refusals does when the process stops: the last record comes behind it."""
+    ledger.away = True
+    await evidence.afterwards("config_changed", {"n": 1})
+    ledger.away = False
+    ledger.answering.clear()
+    recording = asyncio.create_task(evidence.record_refusals())
+    for _ in range(5):  # until it asks the ledger
+        await asyncio.sleep(0)
+    assert ledger.events == ["config_changed"]
+    recording.cancel()
+    await asyncio.gather(recording, return_exceptions=True)
+    ledger.answering.set()
+    await evidence.record_refusals()
+    await evidence.system("stopped", {})
+    assert ledger.events == ["config_changed", "stopped"]
+
+
+async def test_refusals_whose_record_was_taken_unheard_are_told_once(evidence: Evidence, ledger: Ledger) -> None:
+    """Also where the process stops in the middle of it. Those that come meanwhile have a record of their own."""
+    clock = cast(HandClock, evidence.clock)
+    evidence.refusals.add("shed", 3)
+    ledger.unsettled = 2
+    for _ in range(2):
+        await evidence.record_refusals()
+        clock.forward(5)
+        evidence.refusals.add("shed", 2)
+    ledger.answering.clear()
+    recording = asyncio.create_task(evidence.record_refusals())
+    for _ in range(9):  # until it asks the ledger
+        await asyncio.sleep(0)
+    recording.cancel()
+    await asyncio.gather(recording, return_exceptions=True)
+    ledger.answering.set()
+    await evidence.record_refusals()
+    await evidence.system("stopped", {})
+    assert sum(each["details"].get("shed", 0) for each in ledger.taken) == 7
+    assert (ledger.events[0], ledger.events[-1], evidence.refusals.waiting()) == ("refused", "stopped", {})
+
+
+async def test_no_end_is_on_record_without_what_was_in_force(evidence: Evidence, ledger: Ledger) -> None:
+    """Also where the ledger is there again a moment after what is owed was tried for the last time."""
+    ledger.failing = 2
+    await evidence.afterwards("config_changed", {"n": 1})
+    await evidence.record_refusals()
+    await evidence.system("stopped", {})
+    assert ledger.events == ["config_changed", "stopped"]
 
 
 async def test_no_more_is_owed_than_can_be_kept(evidence: Evidence, ledger: Ledger) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import shutil
 import sqlite3
 import stat
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +26,6 @@ from router.audit.checking.verify import Plan, verify
 from router.audit.journal import Checkpointing, Journal
 from router.audit.tree.checkpoint import Checkpoint, NoteSigner, publish
 from router.cli.main import run
-from router.durable import given
 from router.errors import AuditError
 from router.processes.evidence import open_evidence
 from router.system import SystemClock
@@ -36,6 +37,7 @@ from router.workspace import parse, read
 from tests.unit.audit.ledgers import SIGNER, entries, reader, verified
 
 SEALING_KEY = bytes(32)
+SERVING = 65534
 
 
 @pytest.fixture
@@ -274,36 +276,67 @@ async def test_a_start_removes_what_a_killed_backup_left(tmp_path: Path, caplog:
     assert [each.getMessage() for each in caplog.records if "broken off" in each.getMessage()] != []
 
 
-def test_a_stream_that_the_administrator_asks_for_keeps_no_start_out(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def served(state: State) -> Iterator[State]:
+    """A state folder of the account that serves, where this is the machine's administrator; anybody may go through what is around it."""
+    if os.geteuid() != 0:
+        pytest.skip("only the administrator may act for another account")
+    around = Path(mkdtemp())
+    around.chmod(0o755)
+    shutil.copytree(state.folder, around / "state")
+    for each in (around / "state", *(around / "state").rglob("*")):
+        os.chown(each, SERVING, SERVING)
+    yield State(around / "state", around / "state/checkpoints")
+    shutil.rmtree(around)
+
+
+def test_a_stream_that_the_administrator_asks_for_keeps_no_start_out(served: State) -> None:
     """Whose folder it is in can see that it is under way, and take away what is left of it."""
-    gave: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda *told, follow_symlinks: gave.append((*told, follow_symlinks)))
-    with as_tar(io.BytesIO(), state.folder):
-        assert gave == [(state.folder / STREAMED, state.folder.stat().st_uid, state.folder.stat().st_gid, False)]
+    with as_tar(io.BytesIO(), served.folder):
+        owner = (served.folder / STREAMED).stat()
+        assert (owner.st_uid, os.geteuid(), os.getgroups()) == (SERVING, SERVING, os.getgrouplist("nobody", owner.st_gid))
+    assert (os.geteuid(), os.getegid()) == (0, 0)
 
 
-async def test_a_link_in_the_place_of_a_streams_folder_leads_nowhere(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who may write to the state folder would be given, by the administrator's backup, whatever folder it leads to, and that emptied."""
+def test_a_link_that_takes_a_files_place_in_between_leads_to_nothing_of_the_administrators(
+    served: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose folder it is could have a file made, or another database written over, wherever the administrator may."""
+    secret, read = served.folder.parent / "root", copying._reading
+    secret.mkdir(mode=0o700)
+
+    def swapped(source: Path) -> sqlite3.Connection:
+        file = served.folder / STREAMED / "file"
+        file.unlink()
+        file.symlink_to(secret / "made")
+        return read(source)
+
+    monkeypatch.setattr(copying, "_reading", swapped)
+    with pytest.raises(AuditError), as_tar(io.BytesIO(), served.folder) as target:
+        back_up_keys(served, target, str)
+    assert list(secret.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "predecessors"])
+def test_a_folder_that_must_not_be_looked_into_is_no_empty_one(served: State, folder: str) -> None:
+    """A recovery by the administrator leaves such a one; what is in it would be in no backup, and nothing would say so."""
+    (served.folder / folder).mkdir(exist_ok=True)
+    os.chown(served.folder / folder, 0, 0)
+    (served.folder / folder).chmod(0o700)
+    with pytest.raises(AuditError, match=f"{folder} cannot be used: Permission denied"), as_tar(io.BytesIO(), served.folder) as target:
+        back_up_records(served, target, str)
+
+
+def test_a_link_in_the_place_of_a_streams_folder_leads_nowhere(tmp_path: Path, state: State) -> None:
+    """Who may write to the state folder would have whatever folder it leads to emptied by the administrator's backup."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "file").write_bytes(b"somebody else's")
     (state.folder / STREAMED).symlink_to(elsewhere)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, *_, **__: pytest.fail(f"{path} was given away"))
     with pytest.raises(AuditError, match="is a link") as error, as_tar(io.BytesIO(), state.folder):
         pass
     clear_broken_off(state.folder)
     assert (error.value.code, (elsewhere / "file").read_bytes()) == ("backup_linked", b"somebody else's")
-
-
-def test_a_file_that_became_a_link_is_not_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The link itself is, which is no loss."""
-    told: list[tuple[Path, bool]] = []
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "chown", lambda path, _uid, _gid, follow_symlinks=True: told.append((path, follow_symlinks)))
-    given(tmp_path / "link")
-    assert told == [(tmp_path / "link", False)]
 
 
 def test_who_reads_a_stream_no_more_has_no_backup(state: State) -> None:
