@@ -116,7 +116,7 @@ async def test_patience_ends(caplog: pytest.LogCaptureFixture) -> None:
     tried = Tried(ledger, patience_s=0.02)
     await tried.recorder.ended(DECISION, OUTCOME)
     await tried.late.recorded()
-    assert len(ledger.asked) > 2
+    assert len(ledger.asked) >= 2
     assert tried.lost == 1
     assert f"no outcome recorded for decision {DECISION.id}: no" in caplog.messages
 
