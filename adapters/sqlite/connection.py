@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from errno import EACCES, EMFILE, ENFILE
@@ -157,6 +158,23 @@ def _check_no_log(file: Path) -> None:
     if length:
         told = f"{file} has a write-ahead log that cannot be read where nothing may be written; copy both files to a writable folder."
         raise AuditError(told, "audit_log_unreadable")
+
+
+def refuse_missing(ledger: Path) -> None:
+    """Raises AuditError `audit_missing` where there is no ledger, and another where that cannot be told."""
+    try:
+        found = stat.S_ISREG(ledger.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except OSError as error:
+        told = f"{ledger} cannot be looked at: {error.strerror}. Run this as the user that Lockgate runs as."
+        raise AuditError(told, IO_FAILED) from error
+    if not found:
+        told = (
+            f"There is no ledger at {ledger}. A workspace's first `lockgate serve` makes it; where it is elsewhere, name its folder with"
+            " --state, or its workspace with --config."
+        )
+        raise AuditError(told, "audit_missing")
 
 
 def private_file(path: Path) -> None:

@@ -194,3 +194,11 @@ def test_two_that_open_at_once_take_each_step_once(tmp_path: Path) -> None:
     assert stored_format(two) == 2
     one.close()
     two.close()
+
+
+def test_a_ledger_that_cannot_be_looked_at_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    """Such as one in another user's folder: who is told that there is none begins another."""
+    ledger = tmp_path / "ledger.sqlite"
+    ledger.symlink_to(ledger)
+    assert code_of(SqlitePlace(tmp_path).migrate) == "audit_io_failed"
+    assert code_of(lambda: SqliteReader(ledger, Stored)) == "audit_io_failed"
