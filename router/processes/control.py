@@ -34,6 +34,7 @@ from router.processes.conversations import ConversationDesk
 from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.fates import FateDesk
+from router.processes.lasting import lasting
 from router.processes.launching import Loading
 from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
@@ -199,7 +200,7 @@ class ControlProcess:
             reports.here = supervisor.envoy_told
         around = evidence.keys.holders = Around(supervisor, reviews, learning)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
-        recording = asyncio.create_task(evidence.keep_recording())
+        recording = asyncio.create_task(lasting("recording refusals", evidence.keep_recording))
         serving: Serving | None = None
         loaded = asyncio.create_task(_loaded())
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ from router.processes.certificates import CONTROL, TILES, ListenerCertificates
 from router.processes.ended_sessions import keep_ended
 from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence
+from router.processes.lasting import lasting
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
 from router.processes.projecting import Projecting
@@ -189,23 +190,24 @@ class Serving:
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        keeping = asyncio.gather(
-            audit.prepare(),
-            self.governance.keep_up(),
-            self.governance.keep_pruning(),
-            reading.keep_taking_up(),
-            indexing.keep(),
-            following.keep(),
-            outbox.keep(),
-            follow(reloader, self.bundles),
-            keep_rolling(rolling.service),
-            self.certificates.keep(self.supervisor),
-            keep_acts(control.services),
-            draining.keep(),
-            objectives.keep(),
-            keep_ended(control.services),
-            *(() if self.learning is None else (self.learning.keep(),)),
-        )
+        parts: dict[str, Callable[[], Awaitable[object]]] = {
+            "making the index of the audit trail": audit.prepare,
+            "finishing what was ordered": self.governance.keep_up,
+            "pruning": self.governance.keep_pruning,
+            "taking up notes about readings": reading.keep_taking_up,
+            "signing the index": indexing.keep,
+            "following work": following.keep,
+            "looking after events and deliveries": outbox.keep,
+            "asking for bundles": partial(follow, reloader, self.bundles),
+            "looking after rollouts": partial(keep_rolling, rolling.service),
+            "looking at certificates": partial(self.certificates.keep, self.supervisor),
+            "recording refusals of the control API": partial(keep_acts, control.services),
+            "draining": draining.keep,
+            "looking at objectives": objectives.keep,
+            "recording ends of sessions": partial(keep_ended, control.services),
+            **({} if self.learning is None else {"learning": self.learning.keep}),
+        }
+        keeping = asyncio.gather(*(lasting(what, keep) for what, keep in parts.items()))
         besides = AsyncExitStack()
         try:
             await started(running, serving)
