@@ -23,6 +23,8 @@ IO_FAILED = "audit_io_failed"
 BUSY_S = 10.0
 """How long one waits for what another connection is doing."""
 _FULL = 13  # SQLITE_FULL
+_IO = 10  # SQLITE_IOERR
+_LITTLE = 1 << 20  # bytes
 _NOT_OPENED = (8, 14)  # SQLITE_READONLY, SQLITE_CANTOPEN
 _WANTED = 3  # descriptors: of the file, its log, and their shared memory
 _FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the second for what SQLite says of a file whose very schema is damaged
@@ -89,7 +91,18 @@ def _piece(blob: sqlite3.Blob, place: int, size: int) -> bytes:
 
 def translated(path: Path, error: Exception) -> AuditError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return failure(path, full=code == _FULL, detail=str(error))
+    detail = f"{error}{_room_left(path)}" if code == _IO else str(error)
+    return failure(path, full=code == _FULL, detail=detail)
+
+
+def _room_left(path: Path) -> str:
+    """Of a full disk SQLite says no more than that it failed, where it has no room for the memory that its connections share."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return ""
+    left = found.f_bavail * found.f_frsize
+    return f", and the disk under it is full ({left} bytes are left)" if left < _LITTLE else ""
 
 
 def is_busy(error: AuditError) -> bool:

@@ -109,6 +109,15 @@ def test_a_faulty_workspace_is_told_with_its_line(make: MAKE) -> None:
     assert "lockgate.yaml:" in refusal(lockgate)
 
 
+def test_a_state_that_is_a_file_is_told(make: MAKE) -> None:
+    """Such as a volume that was mounted as a file."""
+    lockgate = make()
+    wrong = lockgate.yard.folder / "wrong"
+    wrong.write_text("")
+    lockgate.yard.move(wrong)
+    assert f"The folder of 'state', {wrong}, cannot be made: {wrong}: File exists." in refusal(lockgate)
+
+
 def test_a_policy_that_does_not_compile_is_told(make: MAKE) -> None:
     """Rego with a fault is refused at the start, by file."""
     lockgate = make()
