@@ -112,7 +112,10 @@ class ControlProcess:
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
         hand_over_soon()
-        begun = await begin_with(self._path, os.environ)  # 1
+        beginning = asyncio.ensure_future(begin_with(self._path, os.environ))  # 1
+        if not await self._ends_before_a_stop(beginning) or self._stopping.is_set():
+            return
+        begun = beginning.result()
         workspace = begun.workspace
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2

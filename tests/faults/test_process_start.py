@@ -211,6 +211,16 @@ def _ignores(pid: int, number: int) -> bool:
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
+def test_sigterm_while_it_loads_is_not_lost(make: MAKE) -> None:
+    """In a container the first process does not get a signal that it has no handler for: it would start, and serve until it is killed."""
+    lockgate = make()
+    lockgate.process.start()
+    until(lambda: bool(lockgate.workers()), "its first worker loads while it does")
+    lockgate.process.signal(signal.SIGTERM)
+    assert lockgate.process.wait() == 0
+    assert lockgate.workers() == []
+
+
 def test_ctrl_c_in_the_terminal_drains(used: Lockgate) -> None:
     """SIGINT reaches the whole group, workers included: it still drains and says that it stopped."""
     used.start()
