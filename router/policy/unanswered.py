@@ -20,7 +20,7 @@ def unanswered(modules: Sequence[Module], policies: Mapping[str, str]) -> Iterat
         if HOLDS.search(policies.get(module.file, "")):
             sentence = (
                 "Requests may be held, and no policy has the package 'lockgate.review': nobody may approve or reject one. `lockgate init`"
-                " writes one to begin with, as policies/lockgate/review.rego."
+                " writes one to begin with: policies/lockgate/review.rego, and policies/lockgate/rules/reviewing, which it asks."
             )
             yield Fault(module.file, module.line, sentence)
             return

@@ -29,7 +29,7 @@ def test_who_holds_and_does_not_say_who_may_decide_is_told() -> None:
     """By file and line, with what to do."""
     assert told({"lockgate/decision.rego": HOLDING}) == [
         "lockgate/decision.rego:1: Requests may be held, and no policy has the package 'lockgate.review': nobody may approve or reject one."
-        " `lockgate init` writes one to begin with, as policies/lockgate/review.rego."
+        " `lockgate init` writes one to begin with: policies/lockgate/review.rego, and policies/lockgate/rules/reviewing, which it asks."
     ]
 
 
