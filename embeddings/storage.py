@@ -21,6 +21,7 @@ from embeddings.scope import FEATURES, ScopeGate
 from embeddings.token_rows import TokenRows
 
 ARRAYS = "arrays.npz"
+MOST_SAID = 200  # characters of an error
 
 
 def save(artefact: Artefact, directory: Path) -> Path:
@@ -61,10 +62,17 @@ def load(path: Path) -> Artefact:
     except OSError as error:
         raise EmbeddingsError("model_missing", f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise EmbeddingsError("model_altered", f"{path} is not a model as it was saved: {error!r}.") from error
+        raise EmbeddingsError(
+            "model_altered", f"{path} is not a model as it was saved ({_said(error)}); delete it to train anew."
+        ) from error
     if directory_name(artefact.digest) != path.name:
         raise EmbeddingsError("model_altered", f"{path} does not have the digest it is named by; it was altered, delete it to train anew.")
     return artefact
+
+
+def _said(error: Exception) -> str:
+    """Never what is in the file, which some errors carry whole."""
+    return f"{type(error).__name__}: {str(error)[:MOST_SAID]}"
 
 
 def _read(path: Path) -> Artefact:

@@ -176,7 +176,8 @@ def _loaded_worker(others: Sequence[socket.socket]) -> launching.Launched:
         for each in (ours, *others):
             each.close()
         Path("/proc/self/comm").write_text(WORKER)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         os.environ |= launching._environment()
         begin(theirs)
         status = 0

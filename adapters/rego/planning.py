@@ -46,7 +46,7 @@ def planned(policies: Mapping[str, str], data: Mapping[str, Any]) -> Plan:
 def _told(texts: IO[bytes]) -> bytes:
     command = [sys.executable, "-I", "-m", "adapters.rego.planning", str(MEMORY), str(MOST_S)]
     with subprocess.Popen(  # noqa: S603  # our own interpreter, and nothing of the texts among its arguments
-        command, stdin=texts, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+        command, stdin=texts, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True
     ) as child:
         timer = threading.Timer(MOST_S, child.kill)
         timer.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from errno import EACCES, EMFILE, ENFILE
@@ -22,6 +23,8 @@ IO_FAILED = "audit_io_failed"
 BUSY_S = 10.0
 """How long one waits for what another connection is doing."""
 _FULL = 13  # SQLITE_FULL
+_IO = 10  # SQLITE_IOERR
+_LITTLE = 1 << 20  # bytes
 _NOT_OPENED = (8, 14)  # SQLITE_READONLY, SQLITE_CANTOPEN
 _WANTED = 3  # descriptors: of the file, its log, and their shared memory
 _FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the second for what SQLite says of a file whose very schema is damaged
@@ -88,7 +91,18 @@ def _piece(blob: sqlite3.Blob, place: int, size: int) -> bytes:
 
 def translated(path: Path, error: Exception) -> AuditError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return failure(path, full=code == _FULL, detail=str(error))
+    detail = f"{error}{_room_left(path)}" if code == _IO else str(error)
+    return failure(path, full=code == _FULL, detail=detail)
+
+
+def _room_left(path: Path) -> str:
+    """Of a full disk SQLite says no more than that it failed, where it has no room for the memory that its connections share."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return ""
+    left = found.f_bavail * found.f_frsize
+    return f", and the disk under it is full ({left} bytes are left)" if left < _LITTLE else ""
 
 
 def is_busy(error: AuditError) -> bool:
@@ -157,6 +171,23 @@ def _check_no_log(file: Path) -> None:
     if length:
         told = f"{file} has a write-ahead log that cannot be read where nothing may be written; copy both files to a writable folder."
         raise AuditError(told, "audit_log_unreadable")
+
+
+def refuse_missing(ledger: Path) -> None:
+    """Raises AuditError `audit_missing` where there is no ledger, and another where that cannot be told."""
+    try:
+        found = stat.S_ISREG(ledger.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except OSError as error:
+        told = f"{ledger} cannot be looked at: {error.strerror}. Run this as the user that Lockgate runs as."
+        raise AuditError(told, IO_FAILED) from error
+    if not found:
+        told = (
+            f"There is no ledger at {ledger}. A workspace's first `lockgate serve` makes it; where it is elsewhere, name its folder with"
+            " --state, or its workspace with --config."
+        )
+        raise AuditError(told, "audit_missing")
 
 
 def private_file(path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite.connection import connect
+from adapters.sqlite.connection import connect, refuse_missing
 from adapters.sqlite.ledger import FORMAT, SqliteStore
 from adapters.sqlite.migrations import stored_format
 from adapters.sqlite.reader import SqliteReader
@@ -57,8 +57,7 @@ class SqlitePlace:
     def migrate(self) -> list[tuple[str, int, int]]:
         """Of files that nobody has open. Raises AuditError `audit_missing`, `audit_locked`."""
         ledger, keys = self.state / LEDGER_FILE, self.state / KEYS_FILE
-        if not os.path.isfile(ledger):
-            raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
+        refuse_missing(ledger)
         store = SqliteStore(ledger)
         try:
             done = [("ledger", store.migrate(), FORMAT)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from adapters.sqlite.connection import opened_to_read
+from adapters.sqlite.connection import opened_to_read, refuse_missing
 from adapters.sqlite.ledger import COPIED, FORMAT, NOTES, last_commit, stored_nodes
 from adapters.sqlite.migrations import check_readable
 from router.errors import AuditError
@@ -29,8 +28,7 @@ class SqliteReader:
     """`make` builds what a record is handed out as, from (index, leaf, sealed, key id)."""
 
     def __init__(self, path: Path, make: Callable[[int, bytes, bytes, str], Any]) -> None:
-        if not os.path.isfile(path):  # False also for what may not be looked at
-            raise AuditError(f"There is no ledger at {path}.", "audit_missing")
+        refuse_missing(path)
         self._make = make
         self._connection = opened_to_read(path)
         self._meta = dict(self._connection.execute("SELECT name, value FROM meta"))

@@ -8,7 +8,7 @@
 {{- if and (not $v.tiles.enabled) (hasKey (default dict $v.config.audit) "tiles") }}{{ fail "config.audit.tiles is for a port that the chart opens: set tiles.enabled." }}{{ end -}}
 {{- if and (eq $v.store.kind "sqlite") (include "lockgate.several" .) }}{{ fail "SQLite keeps the ledger of one node: set replicas to 1 and hpa.enabled to false, or store.kind to postgres." }}{{ end -}}
 {{- if and (eq $v.store.kind "postgres") (eq $v.secrets.source "none") }}{{ fail "store.kind postgres needs ledger-url, and the keys that all nodes share, from secrets.source." }}{{ end -}}
-{{- if and (eq $v.store.kind "postgres") (not $v.secrets.keys) (not (and (dig "audit" "key" "" $v.config) (dig "audit" "sealing_key" "" $v.config))) }}{{ fail "Nodes that share a ledger share its keys: set secrets.keys, or config.audit.key and config.audit.sealing_key." }}{{ end -}}
+{{- if and (eq $v.store.kind "postgres") (not $v.secrets.keys) (not (and (default dict $v.config.audit).key (default dict $v.config.audit).sealing_key)) }}{{ fail "Nodes that share a ledger share its keys: set secrets.keys, or config.audit.key and config.audit.sealing_key." }}{{ end -}}
 {{- if and $v.envoy.enabled (gt (int $v.workers) 1) }}{{ fail "Envoy's door has one port for each worker, and the chart serves one: set workers to 1 and scale by replicas." }}{{ end -}}
 {{- if eq $v.tls.source "none" }}
   {{- if and $v.envoy.enabled (not $v.tls.insecure) }}{{ fail "Envoy's door would be unencrypted, and who reaches it may say who asks: set tls.source, or tls.insecure to true." }}{{ end -}}
@@ -58,8 +58,9 @@
 {{- if and $v.migration.enabled $v.secrets.env (ne $v.secrets.source "existing") }}{{ fail "A migration runs before an ExternalSecret has its Secret: with secrets.env, migration needs secrets.source existing." }}{{ end -}}
 {{- if lt (int $v.drain.terminationGracePeriodSeconds) (add (int $v.drain.preStopSeconds) 65) }}{{ fail (printf "A node stops within 65 seconds after preStop: set drain.terminationGracePeriodSeconds to %d or more." (add (int $v.drain.preStopSeconds) 65)) }}{{ end -}}
 {{- if and $v.opa.enabled (not (or $v.opa.image.tag $v.opa.image.digest)) }}{{ fail "opa.enabled needs opa.image.tag or opa.image.digest; the chart chooses no version of OPA for you." }}{{ end -}}
-{{- if and $v.opa.enabled (dig "policy" "engine" "" $v.config) }}{{ fail "opa.enabled sets policy.engine; leave config.policy.engine out." }}{{ end -}}
-{{- if and $v.opa.enabled (dig "policy" "bundle" "" $v.config) }}{{ fail "An OPA server takes bundles by itself: name them in opa.config, and leave config.policy.bundle out." }}{{ end -}}
+{{- $configured := default dict $v.config.policy -}}
+{{- if and $v.opa.enabled $configured.engine }}{{ fail "opa.enabled sets policy.engine; leave config.policy.engine out." }}{{ end -}}
+{{- if and $v.opa.enabled $configured.bundle }}{{ fail "An OPA server takes bundles by itself: name them in opa.config, and leave config.policy.bundle out." }}{{ end -}}
 {{- $open := dict -}}
 {{- range $each := concat (include "lockgate.ports" . | fromYamlArray) (include "lockgate.besidePorts" . | fromYamlArray) }}
   {{- $port := $each.port | int | toString -}}
@@ -128,6 +129,13 @@
 {{- end -}}
 {{- $bundles := toString (get (default dict (default dict $v.config.policy).bundle) "from") -}}
 {{- if and $v.networkPolicy.enabled (not $v.networkPolicy.egress) (contains "://" $bundles) (not (regexMatch "://(127[.]|localhost[:/]|\\[::1\\])" $bundles)) }}{{ fail "The network policy lets nobody reach the server of config.policy.bundle, so that no node starts: name it in networkPolicy.egress." }}{{ end -}}
+{{- if and $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}
+  {{- range $path := list "shared_state" "secrets.vault" "telemetry.otlp" "control.sign_in.oidc" "audit.witnesses" "classifier.llm" "review.notify" }}
+    {{- $found := $v.config -}}
+    {{- range $name := splitList "." $path }}{{ if kindIs "map" $found }}{{ $found = get $found $name }}{{ else }}{{ $found = "" }}{{ end }}{{ end -}}
+    {{- if and $found (not (regexMatch "://(127[.]|localhost[:/]|\\[::1\\])" (toJson $found))) }}{{ fail (printf "The network policy lets nobody reach what config.%s names: name it in networkPolicy.egress, too." $path) }}{{ end -}}
+  {{- end -}}
+{{- end -}}
 {{- if and (eq $v.secrets.source "vault") $v.networkPolicy.enabled (not $v.networkPolicy.egress) }}{{ fail "The network policy lets nobody reach Vault, so that no node starts: name it in networkPolicy.egress." }}{{ end -}}
 {{- include "lockgate.secretFiles" . -}}
 {{- end }}

@@ -64,7 +64,7 @@
 {{- $bundle := pick (default dict (default dict $c.policy).bundle) "from" -}}
 {{- $telemetry := pick (default dict $c.telemetry) "otlp" -}}
 {{- $settings := merge (dict "gateway" $gateway "telemetry" $telemetry "bundle" $bundle) (pick $c "state" "decide" "control" "envoy" "audit" "nodes" "workers" "learning") -}}
-{{- if hasKey $c "events" -}}{{- $_ := set $settings "events" (pick $c.events "listen" "tls") -}}{{- end -}}
+{{- with $c.events -}}{{- $_ := set $settings "events" (pick . "listen" "tls") -}}{{- end -}}
 {{- printf "%s %s" (toYaml $settings) (toYaml .Values.opa.config) | sha256sum -}}
 {{- end }}
 

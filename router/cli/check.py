@@ -22,6 +22,7 @@ from router.policy.evaluating import Policies
 from router.policy.folder import PolicyFolder, find
 from router.policy.hidden import hidden
 from router.policy.misnamed import misnamed
+from router.policy.unanswered import unanswered
 from router.policy.unasked import unasked
 from router.policy.unread import unread
 from router.policy.unseen import unseen_faults
@@ -105,6 +106,7 @@ def doubtful(workspace: Workspace, config: Path) -> list[str]:
             policies = Policies(folder)
             modules = policies.modules
             faults = [*unseen_faults(folder, policies), *unasked(modules), *unread(folder, modules)]
+        faults += unanswered(modules, folder.policies)
         faults += [*hidden(folder, modules, workspace.visible_headers), *misnamed(folder, names(workspace.catalog))]
         return [str(each) for each in faults]
     except ConfigError:  # there is no folder, or what is wrong with it was told as its faults

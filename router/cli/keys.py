@@ -91,10 +91,17 @@ def create(state: Path | None, config: Path, name: str, expires: str | None, as_
 def list_keys(state: Path | None, config: Path, as_json: bool) -> None:
     """Show every key, without its secret."""
     clock = SystemClock()
-    with _service(state, config, clock) as service:
-        rows = [shown(key) for key in service.all()]
+    try:
+        with _service(state, config, clock) as service:
+            rows = [shown(key) for key in service.all()]
+    except NoKeysYet as error:
+        rows = []
+        click.echo(error.message, err=True)
     if as_json:
         _print_json(rows)
+        return
+    if not rows:
+        console().print("There is none.")
         return
     table = Table("id", "name", "subject", "roles", "scopes", "created", "state", box=None)
     for row in rows:
@@ -113,26 +120,51 @@ def revoke(state: Path | None, config: Path, key_id: str) -> None:
     click.echo(f"Key {key_id} is revoked.")
 
 
+class NoKeysYet(click.ClickException):
+    """Nobody has made one there."""
+
+
 @contextmanager
 def _service(state: Path | None, config: Path, clock: SystemClock, new: bool = False) -> Iterator[KeyService]:
     """Translates our failures into one sentence. Only `create` makes the file."""
     store: OpenApiKeys | None = None
     try:
-        store = _configured(config, clock, new) if state is None else _file(state, clock, new)
+        store = _configured(config, clock, new) if state is None else _file(_there(state, new), clock, new)
         store.open()
         yield KeyService(store, clock)
     except LockgateError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} cannot be used: {error.strerror}.") from None
     finally:
         if store is not None:
             store.close()
 
 
+def _there(state: Path, new: bool) -> Path:
+    """A folder that somebody names and that is not there is a mistake, and not one without keys."""
+    if not new and not state.is_dir():
+        raise click.BadParameter(f"there is no folder {state}.", param_hint="--state")
+    return state
+
+
 def _file(state: Path, clock: SystemClock, new: bool) -> SqliteApiKeys:
     path = state / FILE
-    if not new and not path.exists():
-        raise click.ClickException(f"there is no key store {path}; name its directory with --state, or make a key first.")
+    if not new and not _is_there(path):
+        raise NoKeysYet(
+            f"there is no key store {path}: `lockgate keys create` makes it with the first key; where there is one elsewhere, name its"
+            " folder with --state, or its workspace with --config."
+        )
     return SqliteApiKeys(path, clock)
+
+
+def _is_there(path: Path) -> bool:
+    """Raises OSError where that cannot be told."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _configured(config: Path, clock: SystemClock, new: bool) -> OpenApiKeys:

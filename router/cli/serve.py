@@ -42,15 +42,22 @@ def serve(config: Path, workers: int | None, log: str) -> None:
 
 async def _serve(config: Path, workers: int | None) -> None:
     """The first worker loads while this process does; how many more there are is only known then, unless the caller says so."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # would end it, and by then nothing was read that could be read again
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # in a container the first process does not even get what it has no handler for
+        loop.add_signal_handler(number, asked.set)
     workers_loading = Loading()
     try:
         await workers_loading.begin(workers or 1)
         with loading():
             from router.processes.control import ControlProcess
         process = ControlProcess(config, workers, _progress(), _announce, workers_loading)
-        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, process.look_again)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop, process)
+        if asked.is_set():
+            _stop(process)
         await process.run()
     finally:
         await workers_loading.end()

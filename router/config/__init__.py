@@ -97,6 +97,17 @@ class Config(Strict):
         return {name: address for name, address in listening.items() if address is not None}
 
     @property
+    def beside(self) -> dict[str, Address]:
+        """Where the control process serves, by setting."""
+        tiles = self.audit.tiles
+        listening = {
+            "control.listen": self.control.listen,
+            "control.probes": self.control.probes,
+            "audit.tiles.listen": tiles.listen if tiles is not None else None,
+        }
+        return {setting: address for setting, address in listening.items() if address is not None}
+
+    @property
     def listeners_tls(self) -> dict[str, MutualTls]:
         """By the listener's name, without those that serve unencrypted."""
         doors = {

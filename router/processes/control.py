@@ -34,11 +34,12 @@ from router.processes.conversations import ConversationDesk
 from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence, open_evidence
 from router.processes.fates import FateDesk
+from router.processes.lasting import lasting
 from router.processes.launching import Loading
 from router.processes.outbox import OutboxDesk
 from router.processes.quotas import QuotaDesk
 from router.processes.repeats import RepeatDesk
-from router.processes.sockets import bound, held, listen
+from router.processes.sockets import bound, held, listen, refuse_shared
 from router.processes.stopping import CHECKPOINT, DISPATCHES, GOODBYES, LAST_RECORDS, STOP_S, WORKERS, Deadline
 from router.processes.supervisor import Assignment, Supervisor
 from router.processes.training import Progress, prepare_model
@@ -96,6 +97,7 @@ class ControlProcess:
         self._announce = announce
         self._clock = SystemClock()
         self._stopping = asyncio.Event()
+        self._look_again = asyncio.Event()
         self._deadline = Deadline(STOP_S)
         self._membership: Membership | None = None
 
@@ -103,10 +105,17 @@ class ControlProcess:
         self._deadline.begin()
         self._stopping.set()
 
+    def look_again(self) -> None:
+        """What lies beside the configuration, such as certificates, may have been read already: once it serves it looks again."""
+        self._look_again.set()
+
     async def run(self) -> None:
         """Returns after a clean stop. Raises ConfigError, AuditError, StateError where it could not start."""
         hand_over_soon()
-        begun = await begin_with(self._path, os.environ)  # 1
+        beginning = asyncio.ensure_future(begin_with(self._path, os.environ))  # 1
+        if not await self._ends_before_a_stop(beginning) or self._stopping.is_set():
+            return
+        begun = beginning.result()
         workspace = begun.workspace
         configure_logs(workspace.config.telemetry.log)
         evidence = await open_evidence(workspace, self._clock)  # 2
@@ -157,7 +166,8 @@ class ControlProcess:
         config = workspace.config
         certificates = ListenerCertificates(workspace.root, config, MOST_HANDSHAKES, HANDSHAKE_S, evidence.refusals.add)
         workers = self._wanted_workers or config.workers
-        sockets = {name: bound(address.host, address.port) for name, address in config.doors.items()}
+        own = {setting: bound(address.host, address.port, setting) for setting, address in config.beside.items()}  # while nobody is served
+        sockets = {name: bound(address.host, address.port, f"{name}.listen") for name, address in config.doors.items()}
         for_envoy = _for_envoy(config.envoy, workers)
         membership = self._membership = await _among_others(workspace, evidence)
         if membership is not None and begun.given and workspace.override is None:
@@ -193,7 +203,7 @@ class ControlProcess:
             reports.here = supervisor.envoy_told
         around = evidence.keys.holders = Around(supervisor, reviews, learning)
         governance = Governance(workspace, evidence, self._clock, UuidV7(), around)
-        recording = asyncio.create_task(evidence.keep_recording())
+        recording = asyncio.create_task(lasting("recording refusals", evidence.keep_recording))
         serving: Serving | None = None
         loaded = asyncio.create_task(_loaded())
         try:
@@ -205,8 +215,10 @@ class ControlProcess:
             if not await self._ends_before_a_stop(preparing):
                 return
             model, plan = preparing.result()
-            for sock in sockets.values():
-                listen(sock)
+            for name, sock in sockets.items():
+                listen(sock, f"{name}.listen")
+            for address in _addresses(for_envoy):
+                refuse_shared(address.host, address.port, "envoy.listen")  # who began at the same time serves by now
             bundles = Bundles(evidence, supervisor.policy_until)
             fresh = begun.given or not bundles.is_kept(workspace)
             bundles.begin(workspace, fresh=fresh)
@@ -232,6 +244,8 @@ class ControlProcess:
                 certificates,
                 fates,
                 self._deadline,
+                own,
+                self._look_again,
                 membership,
                 learning,
                 reports,
@@ -241,6 +255,7 @@ class ControlProcess:
             recording.cancel()
             loaded.cancel()
             for sock in (
+                *own.values(),
                 *sockets.values(),
                 *for_envoy,
             ):  # while ours is open, who connects would wait for an answer that nobody is going to give
@@ -349,7 +364,7 @@ def _for_envoy(config: EnvoyConfig | None, workers: int) -> list[socket.socket]:
         raise ConfigError("The door for Envoy needs more packages: pip install 'lockgate[envoy]'.")
     if config.server == "zttp" and not _has("zttp", "google", "google.protobuf"):
         raise ConfigError("'envoy.server: zttp' needs more packages: pip install 'lockgate[envoy-zttp]'.")
-    return held(config.listen.host, config.listen.port, workers)
+    return held(config.listen.host, config.listen.port, workers, "envoy.listen")
 
 
 def _has(*modules: str) -> bool:

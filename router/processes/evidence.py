@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.audit.journal import UNSETTLED, Journal
@@ -167,11 +168,20 @@ class Evidence:
         await self.keys.close()
 
 
+def _make_folder(state: Path) -> None:
+    """Raises AuditError."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        where = error.filename or state
+        raise AuditError(f"The folder of 'state', {state}, cannot be made: {where}: {error.strerror}.", "audit_io_failed") from error
+
+
 async def open_evidence(workspace: Workspace, clock: Clock) -> Evidence:
     """Raises AuditError, ConfigError, StateError: without evidence nothing starts."""
     place = ledger_place(workspace)
     state, audit = workspace.path(workspace.config.state), workspace.config.audit
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(state)
     await asyncio.to_thread(clear_broken_off, state)
     signer = await asyncio.to_thread(ledger_signer, workspace)
     sealing_key = await asyncio.to_thread(open_sealing_key, audit.sealing_key, workspace.root, create=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ from router.control.app import create_probes
 from router.control.services import ControlServices
 from router.doors.http1 import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, MAX_HEADER_COUNT, guarded
 from router.processes.server import server, started
-from router.processes.sockets import bound, listen
+from router.processes.sockets import listen
 from router.settings import Address
 
 log = logging.getLogger("lockgate.control")
@@ -21,12 +22,12 @@ MOST_CONNECTIONS = 32
 
 
 @asynccontextmanager
-async def serving_probes(address: Address | None, services: ControlServices) -> AsyncIterator[None]:
-    """Nothing where no address is given. Raises ConfigError where it cannot be had."""
-    if address is None:
+async def serving_probes(sock: socket.socket | None, services: ControlServices) -> AsyncIterator[None]:
+    """On a socket that is bound; nothing where none is given. Raises ConfigError where it cannot be listened on."""
+    if sock is None:
         yield
         return
-    sock = listen(bound(address.host, address.port))
+    listen(sock, "control.probes")
     http = guarded(HEADER_TIMEOUT_S, MAX_HEADER_COUNT, MAX_HEADER_BYTES, MOST_CONNECTIONS)
     running = server(create_probes(services), http=http, grace_s=GRACE_S)
     task = asyncio.create_task(running.serve([sock]))

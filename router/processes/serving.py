@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ from router.processes.certificates import CONTROL, TILES, ListenerCertificates
 from router.processes.ended_sessions import keep_ended
 from router.processes.envoy_reports import EnvoyReports
 from router.processes.evidence import Evidence
+from router.processes.lasting import lasting
 from router.processes.outbox_keeping import OutboxKeeping
 from router.processes.probes import serving_probes
 from router.processes.projecting import Projecting
@@ -34,7 +36,7 @@ from router.processes.reload import Reloader
 from router.processes.rollout_desk import make_rollouts
 from router.processes.rollouts import keep_rolling
 from router.processes.server import server, started
-from router.processes.sockets import bound, listen
+from router.processes.sockets import listen
 from router.processes.stopping import LISTENERS, Deadline
 from router.processes.supervisor import Supervisor
 from router.processes.tiles import serving_tiles
@@ -76,7 +78,8 @@ LAST_BATCH_S = 2.0  # for projections; nobody who stops waits for a collector th
 
 @dataclass(slots=True)
 class Serving:
-    """`announce` is told the control API's address, and a token that signs in an administrator or nothing, once everything serves."""
+    """`announce` is told the control API's address, and a token that signs in an administrator or nothing, once everything serves.
+    `sockets`: the control process's own, bound, by setting. `asked`: whether somebody wanted the workspace read again meanwhile."""
 
     path: Path
     snapshot: Snapshot
@@ -92,6 +95,8 @@ class Serving:
     certificates: ListenerCertificates
     fates: LedgerFates
     deadline: Deadline
+    sockets: Mapping[str, socket.socket]
+    asked: asyncio.Event
     membership: Membership | None = None
     learning: Learning | None = None
     envoy_reports: EnvoyReports | None = None
@@ -106,8 +111,7 @@ class Serving:
         )
         if self.learning is not None:
             self.learning.serve(reloader)
-        address = workspace.config.control.listen
-        sock = listen(bound(address.host, address.port))
+        sock = listen(self.sockets["control.listen"], "control.listen")
         audit = AuditQuestions(workspace, self.evidence.keys, self.evidence)
         destinations = lambda: frozenset(reloader.workspace.catalog.destinations)  # noqa: E731  # one line, once
         state, open_reader = workspace.path(workspace.config.state), partial(ledger_place(workspace).reader, Stored)
@@ -186,35 +190,45 @@ class Serving:
         serving = asyncio.create_task(running.serve([sock]))
         watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
-        keeping = asyncio.gather(
-            audit.prepare(),
-            self.governance.keep_up(),
-            self.governance.keep_pruning(),
-            reading.keep_taking_up(),
-            indexing.keep(),
-            following.keep(),
-            outbox.keep(),
-            follow(reloader, self.bundles),
-            keep_rolling(rolling.service),
-            self.certificates.keep(self.supervisor),
-            keep_acts(control.services),
-            draining.keep(),
-            objectives.keep(),
-            keep_ended(control.services),
-            *(() if self.learning is None else (self.learning.keep(),)),
-        )
+        parts: dict[str, Callable[[], Awaitable[object]]] = {
+            "making the index of the audit trail": audit.prepare,
+            "finishing what was ordered": self.governance.keep_up,
+            "pruning": self.governance.keep_pruning,
+            "taking up notes about readings": reading.keep_taking_up,
+            "signing the index": indexing.keep,
+            "following work": following.keep,
+            "looking after events and deliveries": outbox.keep,
+            "asking for bundles": partial(follow, reloader, self.bundles),
+            "looking after rollouts": partial(keep_rolling, rolling.service),
+            "looking at certificates": partial(self.certificates.keep, self.supervisor),
+            "recording refusals of the control API": partial(keep_acts, control.services),
+            "draining": draining.keep,
+            "looking at objectives": objectives.keep,
+            "recording ends of sessions": partial(keep_ended, control.services),
+            **({} if self.learning is None else {"learning": self.learning.keep}),
+        }
+        keeping = asyncio.gather(*(lasting(what, keep) for what, keep in parts.items()))
         besides = AsyncExitStack()
         try:
             await started(running, serving)
             await besides.enter_async_context(
-                serving_tiles(workspace, self.evidence, control.services, self.clock, self.certificates.context(TILES))
+                serving_tiles(
+                    self.sockets.get("audit.tiles.listen"),
+                    workspace,
+                    self.evidence,
+                    control.services,
+                    self.clock,
+                    self.certificates.context(TILES),
+                )
             )
-            await besides.enter_async_context(serving_probes(workspace.config.control.probes, control.services))
+            await besides.enter_async_context(serving_probes(self.sockets.get("control.probes"), control.services))
             projecting.start()
             settle_memory()
             links = control.services.sign_in.local if control.services.sign_in is not None else None
             self.announce(Address(*sock.getsockname()[:2]), links.token() if links is not None else "")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look_again, reloader)
+            if self.asked.is_set():
+                self._look_again(reloader)
             await reviews.resume()
             await _first(stopping, serving)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from router.doors.http1 import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, MAX_HEADER_CO
 from router.ports import Clock
 from router.processes.evidence import Evidence
 from router.processes.server import server, started
-from router.processes.sockets import bound, listen
+from router.processes.sockets import listen
 from router.settings import Address
 from router.wiring.ledger_place import ledger_place
 from router.wiring.tiles import LedgerTiles, Readers
@@ -29,15 +30,20 @@ MOST_CONNECTIONS = 64  # each may hold a bundle of 16 MiB, and this process has 
 
 @asynccontextmanager
 async def serving_tiles(
-    workspace: Workspace, evidence: Evidence, services: ControlServices, clock: Clock, ssl: SSLContext | None
+    sock: socket.socket | None,
+    workspace: Workspace,
+    evidence: Evidence,
+    services: ControlServices,
+    clock: Clock,
+    ssl: SSLContext | None,
 ) -> AsyncIterator[None]:
-    """`ssl` is what the listener serves with. Nothing where tiles are not configured. Raises ConfigError where the address cannot be
-    had."""
+    """On a socket that is bound; `ssl` is what the listener serves with. Nothing where tiles are not configured. Raises ConfigError where
+    it cannot be listened on."""
     config = workspace.config.audit.tiles
-    if config is None:
+    if config is None or sock is None:
         yield
         return
-    sock = listen(bound(config.listen.host, config.listen.port))
+    listen(sock, "audit.tiles.listen")
     tiles = LedgerTiles(partial(ledger_place(workspace).reader, Stored))
     readers = None if config.public else Readers(services.keys, evidence.keys, evidence, clock, services.judge, services.certificates)
     app = TilesApp(tiles, None if readers is None else readers.admit)

@@ -32,7 +32,13 @@ async def prepare_model(snapshot: Snapshot, workspace: Workspace, progress: Prog
     if kept is not None:
         return str(kept)
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "router.processes.training", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-P",
+        "-m",
+        "router.processes.training",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for whoever waits for it, and a hang-up ends nothing
     )
     try:
         told = await _told(child, snapshot.to_bytes(), progress)

@@ -13,7 +13,9 @@ gc.disable()  # as `router.system.loading`, but here the modules are those of th
 import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; who started this one ends it
+    # Both go to the whole group. Who started this one ends it at Ctrl-C, and reads the workspace again when the terminal hangs up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 import asyncio
 import contextlib

@@ -121,6 +121,7 @@ def permit(verdict: Verdict) -> None:
         return
     reason = verdict.reasons[0] if verdict.reasons else None
     if reason is not None and reason.code.startswith(UNANSWERED):
-        raise ReviewError(f"Policy could not say whether this may be done ({reason.code}), so it may not.", "review_unjudged")
+        why = "policy_undefined: is there a package lockgate.review?" if reason.code == "policy_undefined" else reason.code
+        raise ReviewError(f"Policy could not say whether this may be done ({why}), so it may not.", "review_unjudged")
     named = f" ({reason.code})" if reason is not None else ""
     raise ReviewError(f"Policy does not let this reviewer do this{named}.", "review_denied")

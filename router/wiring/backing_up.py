@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
+from adapters.sqlite.connection import refuse_missing
 from adapters.sqlite.copying import CopiedLedger, copied, marked, opened
 from adapters.sqlite.place import KEYS_FILE, LEDGER_FILE
 from router.audit.tree.checkpoint import Checkpoint, note_checkpoint
@@ -50,10 +51,10 @@ class State:
 
     def check(self, name: str) -> None:
         """Raises AuditError where the file is not there."""
-        if not (self.folder / name).is_file():
-            is_ledger = name == LEDGER_FILE
-            what, code = ("is no ledger", "audit_missing") if is_ledger else ("are no subject keys", "audit_keys_missing")
-            raise AuditError(f"There {what} at {self.folder / name}.", code)
+        if name == LEDGER_FILE:
+            refuse_missing(self.folder / name)
+        elif not (self.folder / name).is_file():
+            raise AuditError(f"There are no subject keys at {self.folder / name}.", "audit_keys_missing")
 
 
 def back_up_keys(state: State, to: Target, say: Say) -> None:

@@ -28,6 +28,7 @@ from typing import Any
 import orjson
 
 from adapters.sqlite import connection
+from adapters.sqlite.connection import refuse_missing
 from adapters.sqlite.deliveries import carry_over
 from adapters.sqlite.ledger import SqliteStore, locked
 from adapters.sqlite.place import LEDGER_FILE
@@ -137,8 +138,7 @@ def recover(
 
 @contextmanager
 def _alone(ledger: Path) -> Iterator[None]:
-    if not ledger.is_file():
-        raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
+    refuse_missing(ledger)
     lock = locked(ledger)
     try:
         _whole(ledger)

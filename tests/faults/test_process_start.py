@@ -80,18 +80,26 @@ def test_an_address_in_use_is_told(make: MAKE) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", lockgate.gateway))
         other.listen()
-        assert f"cannot listen on 127.0.0.1:{lockgate.gateway}" in refusal(lockgate)
+        assert f"cannot listen on 127.0.0.1:{lockgate.gateway} (gateway.listen): address already in use" in refusal(lockgate)
     assert_failed(lockgate)
 
 
-def test_a_control_address_in_use_ends_the_workers_too(make: MAKE) -> None:
-    """The control listener comes last; when it cannot be had the workers that run already are ended."""
-    lockgate = make()
+@pytest.mark.parametrize("setting", ["control.listen", "control.probes", "audit.tiles.listen"])
+def test_an_address_of_the_control_process_in_use_is_told_before_anything_is_served(make: MAKE, setting: str) -> None:
+    """Otherwise the gateway would decide requests for a moment, at each try, beside a control API that is somebody else's."""
     with socket.socket() as other:
-        other.bind(("127.0.0.1", lockgate.ports["control"]))
+        other.bind(("127.0.0.1", 0))
         other.listen()
-        assert f"cannot listen on 127.0.0.1:{lockgate.ports['control']}" in refusal(lockgate)
+        where = f"127.0.0.1:{other.getsockname()[1]}"
+        lockgate = make(**{"audit" if "tiles" in setting else "control": _at(setting, where)})
+        assert f"cannot listen on {where} ({setting}): address already in use" in refusal(lockgate)
     assert_failed(lockgate)
+    assert not (lockgate.state / "reviews.sqlite").exists()  # which is opened before any worker begins
+
+
+def _at(setting: str, where: str) -> Settings:
+    _, *between, last = setting.split(".")
+    return {between[0]: {last: where, "public": True}} if between else {last: where}
 
 
 def test_a_faulty_workspace_is_told_with_its_line(make: MAKE) -> None:
@@ -99,6 +107,15 @@ def test_a_faulty_workspace_is_told_with_its_line(make: MAKE) -> None:
     lockgate = make()
     save(lockgate.yard.config, load(lockgate.yard.config) | {"surprise": 1})
     assert "lockgate.yaml:" in refusal(lockgate)
+
+
+def test_a_state_that_is_a_file_is_told(make: MAKE) -> None:
+    """Such as a volume that was mounted as a file."""
+    lockgate = make()
+    wrong = lockgate.yard.folder / "wrong"
+    wrong.write_text("")
+    lockgate.yard.move(wrong)
+    assert f"The folder of 'state', {wrong}, cannot be made: {wrong}: File exists." in refusal(lockgate)
 
 
 def test_a_policy_that_does_not_compile_is_told(make: MAKE) -> None:
@@ -172,6 +189,36 @@ def test_sigterm_during_the_start_ends_it(make: MAKE) -> None:
     lockgate.process.signal(signal.SIGTERM)
     assert lockgate.process.wait() in (0, -signal.SIGTERM)
     until(lambda: lockgate.workers() == [], "its workers had ended")
+
+
+def test_a_hang_up_during_the_start_does_not_end_it(make: MAKE) -> None:
+    """Whoever rotates certificates reloads services whether they serve already or not, and a start that SIGHUP ends looks like a crash."""
+    lockgate = make()
+    lockgate.process.start()
+    until(lambda: bool(lockgate.workers()), "it had begun")
+    lockgate.process.signal(signal.SIGHUP)
+    until(lambda: lockgate.yard.ledger.exists(), "it went on")
+    lockgate.process.signal(signal.SIGHUP)
+    until(lambda: _listens(lockgate.ports["control"]), "it serves")
+    for worker in lockgate.workers():
+        assert _ignores(worker, signal.SIGHUP), "what a terminal sends to the whole group would end it"
+    assert lockgate.process.stop() == 0
+    assert (lockgate.leaves()[0]["event"], lockgate.leaves()[-1]["event"]) == ("started", "stopped")
+
+
+def _ignores(pid: int, number: int) -> bool:
+    (mask,) = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_sigterm_while_it_loads_is_not_lost(make: MAKE) -> None:
+    """In a container the first process does not get a signal that it has no handler for: it would start, and serve until it is killed."""
+    lockgate = make()
+    lockgate.process.start()
+    until(lambda: bool(lockgate.workers()), "its first worker loads while it does")
+    lockgate.process.signal(signal.SIGTERM)
+    assert lockgate.process.wait() == 0
+    assert lockgate.workers() == []
 
 
 def test_ctrl_c_in_the_terminal_drains(used: Lockgate) -> None:

@@ -43,6 +43,9 @@ SHAPES = {
     "a path that leaves the workspace": ({"workspace": {"files": {"../x": ""}}}, "../x"),
     "a key's path that leaves the workspace": ({"workspace": {"configMap": {"items": {"x": "../x"}}}}, "../x"),
     "a body mode that passes bodies on unjudged": ({"gatewayApi": {"extProc": {"requestBody": "Streamed"}}}, "requestBody"),
+    "a section that is none": ({"config": {"policy": "policies"}}, "config"),
+    "a part of a section that is none": ({"config": {"policy": {"bundle": "policies.tar.gz"}}}, "bundle"),
+    "several catalogs": ({"config": {"catalog": ["a.yaml"]}}, "catalog"),
     "a grace shorter than the drain": ({"drain": {"terminationGracePeriodSeconds": 30}}, "terminationGracePeriodSeconds"),
 }
 SENTENCES = {
@@ -120,6 +123,18 @@ SENTENCES = {
         {"config": {"policy": {"bundle": {"from": "oci://registry.example/policies:live"}}}},
         "The network policy lets nobody reach the server of config.policy.bundle",
     ),
+    "a collector behind a closed network": (
+        {"config": {"telemetry": {"otlp": "https://collector.example:4318"}}},
+        "lets nobody reach what config.telemetry.otlp names: name it in networkPolicy.egress",
+    ),
+    "limits on a server behind a closed network": (
+        {"config": {"shared_state": {"adapter": "redis", "url": "redis://redis.example:6379/0"}}},
+        "lets nobody reach what config.shared_state names",
+    ),
+    "secrets in a vault behind a closed network": (
+        {"config": {"secrets": {"vault": {"address": "https://vault.example:8200"}}}},
+        "lets nobody reach what config.secrets.vault names",
+    ),
     "OPA's server behind a closed network": ({"opa": OPA}, "lets OPA reach none of opa.config.services"),
     "OPA's variables of nobody": ({"opa": OPA | {"secrets": {"env": {"A": "a"}}}}, "opa.secrets.env takes variables from a Secret"),
     "OPA's files of nobody": (
@@ -145,7 +160,10 @@ SENTENCES = {
         "secrets.env.LLM_KEY is llm-key, which secrets.externalSecret.data does not have",
     ),
     "a file of a Secret that is none": (
-        {"config": {"shared_state": {"adapter": "redis", "url": {"file": "/run/lockgate/secrets/redis-url"}}}},
+        {
+            "config": {"shared_state": {"adapter": "redis", "url": {"file": "/run/lockgate/secrets/redis-url"}}},
+            "networkPolicy": {"egress": [ELSEWHERE]},
+        },
         "names /run/lockgate/secrets/redis-url, and secrets.source none puts nothing there",
     ),
     "a certificate that is none": (
@@ -245,6 +263,18 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(case: str) -> None:
     """What no schema can say is one sentence, which names the values to change."""
     given, sentence = SENTENCES[case]
     assert sentence in refusal(given)
+
+
+@pytest.mark.parametrize("section", ["gateway", "decide", "envoy", "events", "control", "policy", "audit", "telemetry", "nodes", "catalog"])
+def test_a_section_without_anything_is_as_if_it_were_left_out(section: str) -> None:
+    """`null`, as somebody writes who takes a default away; also where the chart puts something into it."""
+    for around in ({}, {"opa": OPA, "networkPolicy": {"egress": [ELSEWHERE]}}, POSTGRES, ENVOY):
+        assert rendered(around | {"config": {section: None}}).keys() == rendered(around).keys()
+
+
+def test_a_collector_in_the_pod_needs_no_rule() -> None:
+    """Loopback is not what a network policy is about."""
+    assert rendered({"config": {"telemetry": {"otlp": "http://127.0.0.1:4318"}}})
 
 
 def keys(node: Any, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

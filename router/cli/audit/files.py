@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from adapters.sqlite.connection import refuse_missing
 from adapters.sqlite.place import LEDGER_FILE
 from adapters.sqlite.reviews import ReviewFile, SqliteReviews
 from router.audit.governance.erasing import Who
@@ -104,8 +105,7 @@ async def _owned(config: Path) -> AsyncIterator[tuple[Workspace, Evidence]]:
         )
         raise AuditError(message, "audit_store_unsuited")
     ledger = workspace.path(workspace.config.state) / LEDGER_FILE
-    if not ledger.is_file():
-        raise AuditError(f"There is no ledger at {ledger}.", "audit_missing")
+    refuse_missing(ledger)
     evidence = await open_evidence(workspace, SystemClock())
     try:
         yield workspace, evidence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from adapters.sqlite.connection import StandardConnection, connect
+from adapters.sqlite import connection
+from adapters.sqlite.connection import StandardConnection, connect, translated
 from adapters.sqlite.index import SqliteIndex
 from adapters.sqlite.ledger import STEPS as LEDGER_STEPS
 from adapters.sqlite.ledger import SqliteStore
@@ -194,3 +196,24 @@ def test_two_that_open_at_once_take_each_step_once(tmp_path: Path) -> None:
     assert stored_format(two) == 2
     one.close()
     two.close()
+
+
+def test_a_ledger_that_cannot_be_looked_at_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    """Such as one in another user's folder: who is told that there is none begins another."""
+    ledger = tmp_path / "ledger.sqlite"
+    ledger.symlink_to(ledger)
+    assert code_of(SqlitePlace(tmp_path).migrate) == "audit_io_failed"
+    assert code_of(lambda: SqliteReader(ledger, Stored)) == "audit_io_failed"
+
+
+def test_a_disk_without_room_for_what_connections_share_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says that input or output failed, which sends whoever is on call to look at the hardware."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    file = tmp_path / "keys.sqlite"
+    assert str(translated(file, error)) == f"{file} cannot be used: disk I/O error."
+    monkeypatch.setattr(connection, "_LITTLE", 1 << 60)
+    assert re.fullmatch(
+        rf"{file} cannot be used: disk I/O error, and the disk under it is full \(\d+ bytes are left\)\.", str(translated(file, error))
+    )
+    assert translated(file, error).code == "audit_io_failed"

@@ -276,7 +276,9 @@ def test_a_mistake_in_usage_is_status_two(lockgate: Lockgate, arguments: tuple[s
 def test_a_directory_without_a_ledger_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And none is made."""
     assert run(["audit", "query", "--state", str(tmp_path / "none")]) == 2
-    assert "There is no ledger at" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "There is no ledger at" in told
+    assert "first `lockgate serve` makes it; where it is elsewhere, name its folder with --state, or its workspace with --config" in told
     assert not (tmp_path / "none").exists()
 
 

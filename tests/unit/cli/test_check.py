@@ -99,6 +99,13 @@ def test_a_bundle_is_held_against_what_is_shown_here_and_the_catalog(workspace: 
     assert "warning: data.json:1: The catalog has no intent 'find_rooom', so this has no effect. Did you mean 'find_room'?" in shown
 
 
+def test_held_requests_that_nobody_may_decide_about_are_a_warning(workspace: Path, capsys: Out) -> None:
+    """A workspace's policies from before that question was asked load, and no held request could be approved."""
+    (workspace / "policies/lockgate/review.rego").unlink()
+    run(["check", "--config", str(workspace)])
+    assert "no policy has the package 'lockgate.review': nobody may approve or reject one" in capsys.readouterr().out
+
+
 def test_a_rule_that_nothing_asks_is_a_warning(workspace: Path, capsys: Out) -> None:
     """Until the entry point names it."""
     assert run(["policy", "new", "rule", "payments/limits", "--config", str(workspace)]) == 0

@@ -61,8 +61,8 @@ def test_a_revoked_key_is_listed_as_such(state: Path) -> None:
         (["create", "--subject", "olga", "--scope", "everything"], "not everything"),
         (["create", "--subject", "olga", "--scope", "control"], "needs one of the roles"),
         (["create"], "--subject"),
-        (["list"], "there is no key store"),
-        (["revoke", "abcdefgh"], "there is no key store"),
+        (["list"], "there is no folder"),
+        (["revoke", "abcdefgh"], "there is no folder"),
     ],
 )
 def test_mistakes_get_one_sentence(state: Path, arguments: list[str], sentence: str) -> None:
@@ -72,6 +72,34 @@ def test_mistakes_get_one_sentence(state: Path, arguments: list[str], sentence: 
     assert sentence in result.output
     assert "Traceback" not in result.output
     assert arguments[0] == "create" or not state.exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_where_nobody_made_a_key_yet_there_is_none(named: bool, state: Path, tmp_path: Path) -> None:
+    """That is an answer and no failure; standard error says where it looked and what to do, and no file is made by looking."""
+    (tmp_path / "lockgate.yaml").write_text("version: 1\n", encoding="utf-8")
+    if named:
+        state.mkdir(mode=0o700)
+    where = ("--state", state) if named else ("--config", tmp_path)
+    listed = run("list", *where)
+    assert (listed.exit_code, listed.stdout) == (0, "There is none.\n")
+    assert f"there is no key store {state / 'identity.sqlite'}: `lockgate keys create` makes it with the first key" in listed.stderr
+    as_json = run("list", *where, "--json")
+    assert (as_json.exit_code, json.loads(as_json.stdout)) == (0, [])
+    revoked = run("revoke", *where, "abcdefgh")
+    assert (revoked.exit_code, "there is no key store" in revoked.output) == (1, True)
+    assert not (state / "identity.sqlite").exists()
+
+
+def test_a_place_that_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
+    """Such as another user's; keys that nobody sees are not none."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (state / "identity.sqlite").symlink_to(state / "identity.sqlite")
+    result = run("list", "--state", state)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "There is none" not in result.output
 
 
 def test_an_unknown_key_cannot_be_revoked(state: Path) -> None:

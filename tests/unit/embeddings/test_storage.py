@@ -77,6 +77,17 @@ def test_an_altered_description_is_refused(saved: Path, change: dict[str, object
     assert refused(saved) == "model_altered"
 
 
+def test_a_refusal_says_what_to_do_and_nothing_of_the_content(saved: Path) -> None:
+    """Some errors carry the whole text that could not be read, which is thousands of words of somebody's catalog."""
+    description = (saved / "model.json").read_bytes()
+    (saved / "model.json").write_bytes(description[:-40] + b"\xdf" + description[-40:])
+    with pytest.raises(EmbeddingsError) as caught:
+        IntentModel.load(saved, HashingEncoder())
+    assert "UnicodeDecodeError" in str(caught.value)
+    assert "delete it to train anew" in str(caught.value)
+    assert len(str(caught.value)) < len(str(saved)) + 300
+
+
 def test_pickled_arrays_are_refused(saved: Path) -> None:
     """An object array would have to be unpickled; it is not."""
     np.savez(saved / "arrays.npz", allow_pickle=True, **{"head.weights": np.array([{"a": 1}], dtype=object)})
