@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from router.doors.events.event import Event, event_key
 from router.doors.events.plan import SourcePlan
 from router.doors.events.reading import read_message
 from router.doors.events.taking import Taking
@@ -41,7 +42,7 @@ class Consuming:
         self._count = count
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._tasks = set[asyncio.Task[bool]]()
-        self._failures: dict[bytes, int] = {}  # by what it says; a broker counts how often it handed a message out, whatever for
+        self._failures: dict[bytes, int] = {}  # by `_name`; a broker counts how often it handed a message out, whatever for
         self.deciding = 0
         self._paused_until = 0.0
 
@@ -121,6 +122,7 @@ class Consuming:
     async def _decided(self, message: Incoming) -> bool:
         if message.problem:
             return await self._aside(message, message.problem)
+        events: Sequence[Event] = ()
         try:
             events = read_message(message, self._plan.names, self._plan.path)
             for event in events:
@@ -139,34 +141,34 @@ class Consuming:
             self._paused_until = asyncio.get_running_loop().time() + self._plan.settings.pause
             return await self._back(message, error)
         except RefusedError as error:
-            return await (self._back(message, error) if error.status in LATER else self._aside(message, error.code))
+            return await (self._back(message, error) if error.status in LATER else self._aside(message, error.code, events))
         except LockgateError as error:
-            return await self._tried(message, error.code)
+            return await self._tried(message, error.code, events)
         except Exception:
             log.exception("a message of '%s' (%s) failed in a way that nobody foresaw", self._plan.name, message.place)
-            return await self._tried(message, reason="event_failed")
+            return await self._tried(message, "event_failed", events)
         await self._consumer.acknowledge([message])
-        self._forget(message)
+        self._forget(message, events)
         return True
 
-    async def _tried(self, message: Incoming, reason: str) -> bool:
-        if self._failed(message) >= self._plan.settings.attempts:
-            return await self._aside(message, reason)
+    async def _tried(self, message: Incoming, reason: str, events: Sequence[Event]) -> bool:
+        if self._failed(message, events) >= self._plan.settings.attempts:
+            return await self._aside(message, reason, events)
         self._count("given_back")
         await self._consumer.give_back(message, self._plan.settings.pause)
         return False
 
-    def _failed(self, message: Incoming) -> int:
-        """How often it has, of those that say the same, as far as this worker knows."""
-        name = hashlib.sha256(message.content).digest()
+    def _failed(self, message: Incoming, events: Sequence[Event]) -> int:
+        """How often it has, as far as this worker knows."""
+        name = _name(message, events)
         self._failures[name] = count = self._failures.pop(name, 0) + 1
         if len(self._failures) > MOST_FAILED:
             del self._failures[next(iter(self._failures))]
         return count
 
-    def _forget(self, message: Incoming) -> None:
+    def _forget(self, message: Incoming, events: Sequence[Event]) -> None:
         if self._failures:
-            self._failures.pop(hashlib.sha256(message.content).digest(), None)
+            self._failures.pop(_name(message, events), None)
 
     async def _back(self, message: Incoming, error: LockgateError) -> bool:
         log.warning("a message of '%s' (%s) waits: %s", self._plan.name, message.place, error)
@@ -174,7 +176,7 @@ class Consuming:
         await self._consumer.give_back(message, getattr(error, "retry_after", None) or self._plan.settings.pause)
         return False
 
-    async def _aside(self, message: Incoming, reason: str) -> bool:
+    async def _aside(self, message: Incoming, reason: str, events: Sequence[Event] = ()) -> bool:
         """On record first: what is put aside twice is on record twice, and what is put aside without a record never."""
         try:
             await self._buried(self._plan, message, reason)
@@ -182,7 +184,7 @@ class Consuming:
             return await self._back(message, error)
         self._count("buried")
         await self._consumer.bury(message, reason)
-        self._forget(message)
+        self._forget(message, events)
         return True
 
     async def _pause(self) -> None:
@@ -199,3 +201,11 @@ class Consuming:
             await self._consumer.close()
         except Exception:
             log.exception("the consumer of '%s' was not closed cleanly", self._plan.name)
+
+
+def _name(message: Incoming, events: Sequence[Event]) -> bytes:
+    """The same when it comes again, wherever the broker has it then. What two events say may be the same, such as nothing."""
+    digest = hashlib.sha256(message.content)
+    for event in events:
+        digest.update(event_key(None, event.named))
+    return digest.digest()

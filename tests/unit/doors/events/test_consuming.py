@@ -155,9 +155,19 @@ async def test_of_what_failed_no_more_is_kept_than_its_most(monkeypatch: pytest.
     monkeypatch.setattr(consuming, "MOST_FAILED", 2)
     made = Yard().consuming
     told = [Incoming(name.encode()) for name in "abc"]
-    assert [made._failed(each) for each in (*told, told[2], told[0])] == [1, 1, 1, 2, 1]
-    made._forget(told[2])
-    assert made._failed(told[2]) == 1
+    assert [made._failed(each, ()) for each in (*told, told[2], told[0])] == [1, 1, 1, 2, 1]
+    made._forget(told[2], ())
+    assert made._failed(told[2], ()) == 1
+
+
+async def test_of_two_that_say_the_same_each_has_its_attempts() -> None:
+    """An event may be all in its fields."""
+    yard = Yard(LockgateError("once"), LockgateError("once"))
+    yard.put("a")
+    yard.put("b")
+    async with running(yard) as until:
+        await until(lambda: yard.counts.count("accepted") == 2 or yard.aside)
+    assert (yard.aside, sorted(yard.counts)) == ([], ["accepted", "accepted", "given_back", "given_back"])
 
 
 async def test_what_is_not_on_record_is_not_put_aside() -> None:
