@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -158,18 +158,24 @@ async def test_what_its_library_says_of_a_broken_connection_too_tells_nothing(
     assert (await refused(await opened(port, published), "status:UNAVAILABLE")).untold == (not trailing)
 
 
+async def leaving(published: Path) -> tuple[Payments, int, Callable[[], None], list[asyncio.Task[None]]]:
+    """A service that answers with the library's words, its port, what has its server end, and the tasks that this begins."""
+    service = Payments(published, words="failed to connect to all addresses; last error: UNKNOWN: Connection refused")
+    server, stopping = grpc.aio.server(), list[asyncio.Task[None]]()
+    server.add_generic_rpc_handlers((service.handlers(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return service, port, lambda: stopping.append(asyncio.create_task(server.stop(0))), stopping
+
+
 @pytest.mark.parametrize("met", [True, False])
 async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool) -> None:
     """One that is drained answers, and ends the connection before anybody has read that; `met`: there was one before."""
-    service = Payments(published, words="failed to connect to all addresses; last error: UNKNOWN: Connection refused")
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((service.handlers(),))
-    port, stopping = server.add_insecure_port("127.0.0.1:0"), list[asyncio.Task[None]]()
-    await server.start()
+    service, port, leave, stopping = await leaving(published)
     made = await opened(port, published)
     if met:
         assert (await whole(made, asked(b'{"payment": "5"}')))[0] == 200
-    service.leave = lambda: stopping.append(asyncio.create_task(server.stop(0)))
+    service.leave = leave
     error = await refused(made, "status:UNAVAILABLE")
     await asyncio.gather(*stopping)
     assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1 + met)
@@ -178,13 +184,9 @@ async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool)
 async def test_nor_is_it_where_others_have_the_channel_connect_again(published: Path) -> None:
     """Before the answer was looked at: then it looks like a connection that never was."""
     for _ in range(15):
-        service = Payments(published, words="failed to connect to all addresses; last error: UNKNOWN: Connection refused")
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers((service.handlers(),))
-        port, stopping = server.add_insecure_port("127.0.0.1:0"), list[asyncio.Task[None]]()
-        await server.start()
+        service, port, leave, stopping = await leaving(published)
+        service.leave = leave
         made = await opened(port, published)
-        service.leave = lambda stopping=stopping, server=server: stopping.append(asyncio.create_task(server.stop(0)))  # type: ignore[misc]  # bound now
         others = [asyncio.create_task(on_and_on(made)) for _ in range(3)]
         with pytest.raises(DestinationError) as error:
             await made.send(asked(b'{"payment": 1, "who": "status:UNAVAILABLE"}'))
