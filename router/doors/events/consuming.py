@@ -146,7 +146,7 @@ class Consuming:
             return await self._tried(message, error.code, events)
         except Exception:
             log.exception("a message of '%s' (%s) failed in a way that nobody foresaw", self._plan.name, message.place)
-            return await self._tried(message, "event_failed", events)
+            return await self._tried(message, reason="event_failed", events=events)
         await self._consumer.acknowledge([message])
         self._forget(message, events)
         return True
