@@ -71,6 +71,11 @@ class _Checker:
                 self._rules.setdefault((*module.package, *rule.path), []).append((module, rule))
         self._packages = {module.package for module in modules}
         self._known = {path[:length] for path in (*self._rules, *self._packages) for length in range(1, len(path) + 1)}
+        self._below: dict[Path, list[Path]] = {}
+        for path in self._rules:
+            for length in range(1, len(path) + 1):
+                self._below.setdefault(path[:length], []).append(path)
+        self._found: dict[Path, set[Path]] = {}
 
     def faults(self, *, entries: bool = True) -> Iterator[Fault]:
         if entries:
@@ -229,7 +234,10 @@ class _Checker:
             yield path, (module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself.")
 
     def _edges(self, path: Path) -> set[Path]:
-        return {target for module, rule in self._rules[path] for target in self.named(module, rule)}
+        found = self._found.get(path)
+        if found is None:
+            self._found[path] = found = {target for module, rule in self._rules[path] for target in self.named(module, rule)}
+        return found
 
     def named(self, module: Module, rule: Rule) -> set[Path]:
         """The rules that one definition of a rule refers to."""
@@ -244,8 +252,7 @@ class _Checker:
         for length in range(3, len(path) + 1):
             if path[:length] in self._rules:
                 yield path[:length]
-        if path in self._known:
-            yield from (rule for rule in self._rules if rule[: len(path)] == path)
+        yield from self._below.get(path, ())
 
 
 def _aliases(module: Module) -> dict[str, Path]:

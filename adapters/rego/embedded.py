@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import orjson
 import regorus
@@ -34,6 +35,8 @@ from router.ports import Intents
 from router.verdicts import stricter
 
 NAME = "embedded"
+KEPT_MODULES: Final = 256  # some 25 KiB each
+T = TypeVar("T")
 
 
 def load(
@@ -204,17 +207,21 @@ def interpreter(policies: Mapping[str, str], data: str) -> Any:
 
 
 def _compile(policies: Mapping[str, str]) -> list[Module]:
-    return [read_module(tree) for tree in trees(policies)]
+    return _each(policies, _module)
 
 
 def trees(policies: Mapping[str, str]) -> list[Node]:
     """The interpreter's syntax tree of each file by itself, so that every file's fault is found, in the order of their paths. Raises
     ConfigError."""
+    return _each(policies, _tree)
+
+
+def _each(policies: Mapping[str, str], read: Callable[[str, str], T]) -> list[T]:
     faults: list[str] = []
-    found: list[Node] = []
+    found: list[T] = []
     for path, text in sorted(policies.items()):
         try:
-            found.append(_tree(path, text))
+            found.append(read(path, text))
         except RuntimeError as error:
             faults.append(_fault(path, error))
     if faults:  # from here, where no engine is: they end on the thread that made them, and an error may be told on another
@@ -229,6 +236,12 @@ def _tree(path: str, text: str) -> Node:
     engine.eval_query("true")
     tree: Node = orjson.loads(engine.get_ast_as_json())[0]
     return tree
+
+
+@lru_cache(maxsize=KEPT_MODULES)
+def _module(path: str, text: str) -> Module:
+    """Raises RuntimeError. Kept, for a command asks for the same files several times, and most are as they were in what comes next."""
+    return read_module(_tree(path, text))
 
 
 def compile_all(policies: Mapping[str, str], tests: Mapping[str, str]) -> tuple[list[Module], list[Module]]:
