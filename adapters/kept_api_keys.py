@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from router.acting import key_claims
 from router.decision import Subject
 from router.ports import ApiKey
 
@@ -28,7 +29,7 @@ def key_from(row: Row) -> ApiKey:
         tuple(told["roles"]),
         tuple(told["groups"]),
         told["tenant"],
-        {"key_id": key_id},
+        key_claims(key_id, created_by),
         authenticated_by="api_key",
     )
     return ApiKey(key_id, digest, name, subject, frozenset(json.loads(scopes)), created_ns, created_by, expires_ns, revoked_ns)

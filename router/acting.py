@@ -1,4 +1,5 @@
-"""Who acts for a subject (`act`, RFC 8693 §4.1): they are held to be one with it where two people have to agree."""
+"""Who acts for a subject (`act`, RFC 8693 §4.1): they are held to be one with it where two people have to agree. So is who made the API key
+that it came with, for they have seen it: they may approve nothing that was asked with it."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import Any
 from router.decision import Subject
 
 MOST_ACTORS = 8
+KEY_ID, MADE_BY = "key_id", "key_made_by"
+ON_COMMAND_LINE = "cli:"  # no subject: whoever can write the store of keys, for whom no key is needed
 
 
 def actors(subject: Subject) -> tuple[str, ...]:
@@ -46,3 +49,15 @@ def acting_claims(names: Iterable[str]) -> dict[str, Any]:
     for name in reversed(list(names)):
         found = {"act": {"sub": name, **found}}
     return found
+
+
+def key_claims(key_id: str, made_by: str) -> dict[str, str]:
+    """The claims of who comes with an API key."""
+    named_by = made_by and not made_by.startswith(ON_COMMAND_LINE)
+    return {KEY_ID: key_id, MADE_BY: made_by} if named_by else {KEY_ID: key_id}
+
+
+def maker(claims: Mapping[str, Any]) -> str | None:
+    """Id of who made the API key that a subject, or who asked for it, came with; None where nobody is known to have."""
+    found = claims.get(MADE_BY)
+    return found if isinstance(found, str) and found else None

@@ -12,7 +12,7 @@ from functools import partial
 
 import orjson
 
-from router.acting import MOST_ACTORS, acting_claims, actors, named, readable
+from router.acting import MADE_BY, MOST_ACTORS, acting_claims, actors, maker, named, readable
 from router.decision import NO_BODY, BodyView, Decision, Result, Subject
 from router.decision import Request as Asked
 from router.decision_json import decision_document
@@ -180,13 +180,17 @@ def _patience(runtime: Runtime, decision: Decision) -> float:
 
 
 def on_behalf(wanted: SubjectIn, caller: Subject) -> Subject:
-    """Who asked stays visible in the claims of the one asked for, with whoever acts for them, and who acted for that one already. Raises
-    RefusedError `request_invalid` where that cannot be read, or is more than is looked at: who is left out could approve it."""
+    """Who asked stays visible in the claims of the one asked for, with whoever acts for them or made their key, and who acted for that one
+    already. Raises RefusedError `request_invalid` where that cannot be read, or is more than is looked at: who is left out could approve
+    it."""
     acting = dict.fromkeys((caller.id, *actors(caller), *named(wanted.claims, wanted.id)))
     if not readable(wanted.claims) or len(acting) > MOST_ACTORS:
         sentence = f"'act' in the subject's claims must say who acts, and for whom, in at most {MOST_ACTORS} steps with those who ask."
         raise RefusedError(sentence, "request_invalid", 422)
     claims = {**wanted.claims, **acting_claims(acting)}
+    claims.pop(MADE_BY, None)
+    if (made_by := maker(caller.claims)) is not None:
+        claims[MADE_BY] = made_by
     return Subject(wanted.id, wanted.type, tuple(wanted.roles), tuple(wanted.groups), wanted.tenant, claims, "delegated")
 
 

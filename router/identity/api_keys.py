@@ -13,6 +13,7 @@ from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
 
+from router.acting import key_claims
 from router.decision import Subject
 from router.errors import IdentityError, StateError
 from router.ports import ApiKey, ApiKeys
@@ -36,7 +37,7 @@ def create(
     """Stores a new key and returns it with its plain form, which exists nowhere else. Raises StateError."""
     for _ in range(ATTEMPTS):
         key_id, plain, digest = mint()
-        owner = replace(subject, claims={"key_id": key_id}, authenticated_by="api_key")
+        owner = replace(subject, claims=key_claims(key_id, by), authenticated_by="api_key")
         key = ApiKey(key_id, digest, name, owner, scopes, created_ns=now_ns, created_by=by, expires_ns=expires_ns)
         if keys.add(key):
             return key, plain

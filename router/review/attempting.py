@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from router.acting import actors
+from router.acting import actors, maker
 from router.decision import Subject
 from router.errors import ReviewError
 from router.ports import Change, Clock, Held, HeldRequests, Ledger, Review
@@ -199,8 +199,8 @@ class Attempting:
         in_state(asked.kind, review.state)
         content = await self._content(review, needed=asked.kind in APPROVING or asked.kind in (Kind.ANSWER, Kind.ESCALATE))
         given = await approvals(review, self._people)
-        asker = await self._asker(review, content)
-        attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route)
+        asker, maker = await self._asker(review, content), await self._maker(content)
+        attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route, maker)
         check(attempt)
         return Trying(attempt, asked, key, content, self._opinion(attempt, asked))
 
@@ -236,6 +236,10 @@ class Attempting:
     async def _asker(self, review: Review, content: Content | None) -> frozenset[str]:
         names = content.actors if content is not None else ()
         return frozenset([review.held.subject_key_id, *[(await self._people.key_for(name))[0] for name in names]])
+
+    async def _maker(self, content: Content | None) -> str | None:
+        name = maker(json.loads(content.document)["subject"]["claims"]) if content is not None and content.document else None
+        return None if name is None else (await self._people.key_for(name))[0]
 
     async def escalated(self, review: Review) -> Held:
         """For the next level's people. Raises ReviewError."""

@@ -67,7 +67,8 @@ class Reviewer:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """`digest` is what the reviewer saw, where the attempt is about that; `asker`: key ids of the requester and of everybody in whose
-    name, or by whom, the request was made; `given` are the approvals that count."""
+    name, or by whom, the request was made; `given` are the approvals that count. `maker`: key id of who made the API key that it was asked
+    with, and so could have asked; they gain nothing by it that only who asked may do."""
 
     kind: Kind
     review: Review
@@ -77,6 +78,7 @@ class Attempt:
     now_ns: int
     digest: str | None = None
     route: str | None = None
+    maker: str | None = None
 
     @property
     def by_asker(self) -> bool:
@@ -98,6 +100,8 @@ def check(attempt: Attempt) -> None:
         )
     if attempt.by_asker:
         raise ReviewError("Nobody may decide about their own request, nor for who asked.", "self_approval")
+    if attempt.kind is not Kind.REJECT and attempt.maker in attempt.reviewer.people:
+        raise ReviewError("Who made the key that this was asked with could have asked it, so they can only reject it.", "self_approval")
     if attempt.digest is not None and attempt.digest != terms.covers(attempt.review.held):
         raise ReviewError("This names another content than the one that is held now.", "content_changed")
     _unclaimed(attempt)

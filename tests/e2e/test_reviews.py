@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.processes import until
 from tests.e2e.running import Lockgate, company
-from tests.e2e.wire import Answer
+from tests.e2e.wire import Answer, ask
 
 Killed = tuple[Lockgate, Mapping[str, str]]
 
@@ -67,6 +67,20 @@ def test_a_held_request_waits_for_somebody_else(lockgate: Lockgate) -> None:
     assert story[0]["outcome"]["result"] == "held"
     assert [leaf["event"] for leaf in story if leaf["schema"] == "lockgate.review.v1"][:2] == ["held", "approved"]
     assert story[-1]["outcome"]["result"] == "routed"
+
+
+def test_nobody_approves_what_a_key_asked_that_they_made(lockgate: Lockgate) -> None:
+    """Whoever makes a key has seen it, and could ask in another's name and say yes in their own. Who did not make it can."""
+    wanted = {"name": "ann's other", "subject": "ann", "roles": ["employee"], "scopes": ["gateway"]}
+    key = lockgate.control("POST", "/v1/keys", wanted, who="root").json["key"]
+    answer = ask(lockgate.gateway, "POST", "/pay/1", key, {"amount": 5})
+    assert answer.status == 202
+    refused = approve(lockgate, answer.decision, who="root")
+    assert (refused.status, refused.code) == (403, "self_approval")
+    assert approve(lockgate, answer.decision).status == 200
+    assert state_of(lockgate, answer.decision, "done")
+    own = lockgate.ask("ann", "POST", "/pay/1", {"amount": 5})  # with a key that root did not make
+    assert approve(lockgate, own.decision, who="root").status == 200
 
 
 def test_nobody_approves_their_own(lockgate: Lockgate) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from router.acting import acting_claims, actors
+from router.acting import MADE_BY, acting_claims, actors, key_claims, maker
 from router.decision import Subject
 from router.doors.decide import DecideDoor, on_behalf
 from router.doors.decide_api import create_app
@@ -81,6 +81,13 @@ def test_everybody_who_acts_stays_visible() -> None:
     wanted = SubjectIn(id="pat", claims={"act": {"sub": "robot"}, "level": 3})
     subject = on_behalf(wanted, service)
     assert (actors(subject), subject.claims["level"], subject.authenticated_by) == (("desk", "ada", "robot"), 3, "delegated")
+
+
+def test_who_made_the_key_of_who_asks_stays_visible() -> None:
+    """They could ask with it. What the service says about a key of its own is not believed."""
+    made = on_behalf(SubjectIn(id="pat", claims={MADE_BY: "robot"}), Subject("desk", "service", claims=key_claims("k", "ada")))
+    assert maker(made.claims) == "ada"
+    assert maker(on_behalf(SubjectIn(id="pat", claims={MADE_BY: "robot"}), Subject("desk", "service")).claims) is None
 
 
 def chain(*names: str) -> dict[str, Any]:

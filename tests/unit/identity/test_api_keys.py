@@ -27,6 +27,13 @@ def test_a_key_speaks_for_its_subject(keys: SqliteApiKeys) -> None:
     assert subject.claims == {"key_id": key_id}
 
 
+def test_a_key_says_which_subject_made_it(keys: SqliteApiKeys) -> None:
+    """Who has seen it could ask with it. Who can write the file of keys is no subject."""
+    for by, expected in (("mia", {"key_made_by": "mia"}), ("cli:uid0", {}), ("", {})):
+        key, plain = api_keys.create(keys, "a key", ALICE, frozenset({"gateway"}), NOW, by=by)
+        assert key.subject.claims == api_keys.verify(keys, plain.encode(), NOW).subject.claims == {"key_id": key.id, **expected}
+
+
 def test_a_key_has_the_published_form() -> None:
     """`lgk_`, 8 public characters, 43 secret ones; the digest is the secret's SHA-256."""
     key_id, plain, digest = api_keys.mint()

@@ -75,6 +75,16 @@ def test_nobody_decides_about_their_own(kind: Kind) -> None:
     assert refused(attempt(kind, asker=frozenset({ASKER, RITA.key_id}))) == "self_approval"
 
 
+def test_who_made_the_key_that_it_was_asked_with_only_rejects() -> None:
+    """They have seen it, so they may be who asked, in any name. They gain nothing by it that only who asked may do."""
+    for kind in (Kind.CLAIM, Kind.APPROVE, Kind.MODIFY, Kind.REROUTE, Kind.ASK, Kind.ESCALATE):
+        assert refused(attempt(kind, maker=RITA.key_id)) == "self_approval"
+        assert refused(attempt(kind, replace(RUBEN, acting=frozenset({RITA.key_id})), maker=RITA.key_id)) == "self_approval"
+    check(attempt(Kind.REJECT, maker=RITA.key_id))
+    assert refused(attempt(Kind.REJECT, replace(RITA, roles=("clerk",)), maker=RITA.key_id)) == "reviewer_role_missing"
+    assert refused(attempt(Kind.CANCEL, maker=RITA.key_id)) == "not_requester"
+
+
 def test_break_glass_approves_nothing() -> None:
     """It may be who asked, or who approved it before. What sends nothing it may do."""
     glass = replace(RITA, authenticated_by="break_glass")
