@@ -41,6 +41,7 @@ log = logging.getLogger("lockgate.reviews")
 RETRY_S = 1.0
 MOST_REDISPATCHES = 5
 MOST_AT_ONCE = 16  # after an outage many may wait, and a destination that is asked too much refuses
+TOO_OLD = "approval_too_old"
 UNCERTAIN = Outcome(Result.FAILED, 502, "dispatch_uncertain", complete=False)
 
 
@@ -147,7 +148,7 @@ class Dispatching:
             sent = await self._got(decision_id)
             # Only now, and not where somebody else went on meanwhile because this node was silent for too long.
             if sent is not None and sent.version == review.version + 1:
-                await self._send(sent, ready)
+                await self._send_in_time(sent, ready, crashed=crashed)
 
     async def _approved(self, review: Review) -> tuple[bytes, Content]:
         """Raises ReviewError where what is stored is not what was approved, and AuditError where the keys do not answer."""
@@ -160,10 +161,13 @@ class Dispatching:
             raise ReviewError("The held request does not have the digest that was approved.", "content_changed")
         if not self._expired_so(review) and not enough(held, await approvals(review, self._people)):
             raise ReviewError("The approvals are not for this content, or cannot be opened.", "approval_unproven")
-        approved = _approval(review)
-        if approved is not None and self._clock.now_ns() - approved.at_ns > self._good_for() * NS:
-            raise ReviewError("It was approved too long ago to be sent now.", "approval_too_old")
+        if self._too_old(review):
+            raise ReviewError("It was approved too long ago to be sent now.", TOO_OLD)
         return key, content
+
+    def _too_old(self, review: Review) -> bool:
+        approved = _approval(review)
+        return approved is not None and self._clock.now_ns() - approved.at_ns > self._good_for() * NS
 
     def _expired_so(self, review: Review) -> bool:
         """Whether it may go because nobody decided in time: its terms, which are bound to its content, say so, and so does the clock."""
@@ -189,6 +193,14 @@ class Dispatching:
         if way is None or way.name != held.destination:
             raise ReviewError(f"The route '{held.route}' no longer leads to '{held.destination}'.", "route_changed")
         return Ready(way, with_key(outbound, held.decision_id, deduplicates=way.deduplicates), key)
+
+    async def _send_in_time(self, review: Review, ready: Ready, *, crashed: bool) -> None:
+        """The store may have been away for days between what was looked at and 3."""
+        if self._too_old(review):
+            event = Event.UNCERTAIN if crashed else Event.FAILED
+            await self._end(review, records.ended(review, event, self._clock.now_ns(), Outcome(Result.FAILED, 409, TOO_OLD)))
+        else:
+            await self._send(review, ready)
 
     async def _send(self, review: Review, ready: Ready) -> None:
         started_ns = self._clock.monotonic_ns()

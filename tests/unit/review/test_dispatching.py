@@ -132,6 +132,25 @@ async def test_what_was_approved_too_long_ago_is_not_sent(desk: Desk, bank: Bank
     assert told(ledger.entries)[-1] == "failed approval_too_old"
 
 
+@pytest.mark.parametrize(("before", "ends"), [(State.APPROVED, "failed"), (State.DISPATCHING, "uncertain")])
+async def test_what_its_store_kept_back_for_too_long_is_not_sent(
+    desk: Desk, bank: Bank, ledger: MemoryLedger, clock: HandClock, monkeypatch: pytest.MonkeyPatch, before: State, ends: str
+) -> None:
+    """It was looked at in time, and the store went away before it took the step to sending."""
+    assert desk.way is not None
+    desk.way, desk.good_for = replace(desk.way, deduplicates=True), 600.0
+    review_id = await (approved(desk) if before == State.APPROVED else crashed(desk))
+    taken = desk.store.change
+
+    async def late(*step: Any, **kept: Any) -> bool:
+        clock.forward(600.1)
+        return await taken(*step, **kept)
+
+    monkeypatch.setattr(desk.store, "change", late)
+    assert ((await shown(desk, review_id))["state"], bank.got) == (ends, [])
+    assert told(ledger.entries)[-1] == "failed approval_too_old"
+
+
 async def test_what_may_have_been_sent_is_not_sent_again_after_so_long(
     desk: Desk, bank: Bank, ledger: MemoryLedger, clock: HandClock
 ) -> None:
