@@ -121,7 +121,9 @@ class KeptReviews:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, job)
         except AuditError as error:
-            raise ReviewError(f"The review store does not answer: {error}") from error
+            failed = ReviewError(f"The review store does not answer: {error}")
+            failed.untouched = error.untouched
+            raise failed from error
         except RuntimeError as error:
             raise ReviewError("The review store is closed.", "review_store_closed") from error
 

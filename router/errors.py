@@ -4,10 +4,11 @@ from __future__ import annotations
 
 
 class LockgateError(Exception):
-    """`unsettled`: what failed may have been done all the same."""
+    """`unsettled`: what failed may have been done all the same. `untouched`: whoever was to do it was never asked."""
 
     code = "internal"
     unsettled: bool = False
+    untouched: bool = False
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)

@@ -111,7 +111,7 @@ class Peer(asyncio.Protocol):
                 if kind == ANSWER:
                     future.set_result(payload)
                 else:
-                    future.set_exception(RemoteError(payload[1], payload[0]))
+                    future.set_exception(_failure(*payload))
             return
         task = self._loop.create_task(self._answer(number, kind, payload))
         self._tasks.add(task)
@@ -124,10 +124,10 @@ class Peer(asyncio.Protocol):
                 raise LockgateError(f"this process does not answer '{kind}'", "unknown_call")
             self._write(number, ANSWER, await handler(payload))
         except LockgateError as error:
-            self._write(number, FAILURE, [error.code, str(error)])
+            self._write(number, FAILURE, [error.code, str(error), error.unsettled])
         except Exception:  # whatever went wrong, the caller must get an answer
             log.exception("the call %r failed", kind)
-            self._write(number, FAILURE, ["internal", f"the call '{kind}' failed; see the log"])
+            self._write(number, FAILURE, ["internal", f"the call '{kind}' failed; see the log", True])
 
     def _write(self, number: int, kind: str, payload: Any) -> None:
         if self._transport is None:
@@ -151,6 +151,12 @@ async def connect(sock: socket.socket, handlers: Mapping[str, Handler]) -> Peer:
     sock.setblocking(False)
     _, peer = await asyncio.get_running_loop().create_connection(lambda: Peer(handlers), sock=sock)
     return peer
+
+
+def _failure(code: str, sentence: str, unsettled: bool) -> RemoteError:
+    failed = RemoteError(sentence, code)
+    failed.unsettled = unsettled
+    return failed
 
 
 def heard(answer: asyncio.Future[Any]) -> None:

@@ -36,12 +36,15 @@ class Session:
         self._away = False
 
     def run(self, job: Callable[[BoundedConnection], T]) -> T:
-        """`job` must come to the same when it is done a second time: an answer that was lost is asked for again. Raises AuditError."""
+        """`job` must come to the same when it is done a second time: an answer that was lost is asked for again. Raises AuditError,
+        `untouched` where no session could be had, so that nothing of it was done."""
         deadline, pause = time.monotonic() + (0.0 if self._away else self._patience), FIRST_PAUSE_S
-        old = self._connection is not None
+        old, begun = self._connection is not None, False
         while True:
             try:
-                return self._once(job)
+                connection = self._connected()
+                begun = True
+                return self._once(connection, job)
             except psycopg.Error as error:
                 lost = is_lost(error)
                 if lost:
@@ -53,7 +56,7 @@ class Session:
                     raise translated(self._server, error) from error
             except AuditError as error:
                 if error.code != UNAVAILABLE or time.monotonic() > deadline:
-                    self._away = error.code == UNAVAILABLE
+                    self._away, error.untouched = error.code == UNAVAILABLE, not begun
                     raise
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -65,10 +68,12 @@ class Session:
             with suppress(psycopg.Error):
                 connection.close()
 
-    def _once(self, job: Callable[[BoundedConnection], T]) -> T:
+    def _connected(self) -> BoundedConnection:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._server)
-        connection = self._connection
+        return self._connection
+
+    def _once(self, connection: BoundedConnection, job: Callable[[BoundedConnection], T]) -> T:
         connection.warned = ""
         done = job(connection)
         self._away = False

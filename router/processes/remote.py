@@ -185,6 +185,5 @@ class RemoteReviews:
         except RemoteError as error:
             gone = error.code == "peer_gone"
             failed = ReviewError(f"the request could not be held: {error}", ReviewError.code if gone else error.code)
-            # It may have been held before the process could say so, or by a store whose answer was lost: a person may find it.
-            failed.unsettled = gone or error.code == ReviewError.code
+            failed.unsettled = gone or error.unsettled  # it may have been held before the process could say so: a person may find it
             raise failed from None

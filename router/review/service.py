@@ -9,7 +9,7 @@ from typing import Any
 from router.cursors import place_after
 from router.decision import Subject
 from router.errors import AuditError, LockgateError, RefusedError, ReviewError
-from router.ports import Clock, Held, HeldRequests, Ledger, Review
+from router.ports import Change, Clock, Held, HeldRequests, Ledger, Review
 from router.review import records, terms, views
 from router.review.attempting import Asked, Attempting
 from router.review.attempts import Kind
@@ -59,18 +59,30 @@ class ReviewService:
 
     async def hold(self, held: Held) -> None:
         """The record comes first: a crash between the two leaves a record of something that nobody was told is held, and that cannot be
-        dispatched. Raises AuditError, ReviewError."""
+        dispatched. Raises AuditError, ReviewError, which are `unsettled` where it may be held all the same."""
         key = await self._people.key(held.subject_key_id)
         if key is None:
             raise ReviewError("The key under which the request is sealed is unknown here.", "subject_erased")
         change = records.held_change(held, self._clock.now_ns(), key)
         for entry in change.entries:
             await self._ledger.append(entry)
-        await self._store.add(held, change, due_ns=due_ns(held, change.after, (change,)))
-        if await self._people.key(held.subject_key_id) is None:  # destroyed meanwhile, and what was held may have been ended before this
+        if await self._added(held, change) is None:  # destroyed meanwhile, and what was held may have been ended before this
             await forget_subject(self._store, self._recording, self._clock, held.subject_key_id)
             raise ReviewError("The key under which the request is sealed was destroyed.", "subject_erased")
         await self._counted()
+
+    async def _added(self, held: Held, change: Change) -> bytes | None:
+        """The key under which it is sealed, once it is held. That it is not is only certain where the store says so, or was never asked."""
+        try:
+            await self._store.add(held, change, due_ns=due_ns(held, change.after, (change,)))
+        except ReviewError as error:
+            error.unsettled = error.code == ReviewError.code and not error.untouched
+            raise
+        try:
+            return await self._people.key(held.subject_key_id)
+        except AuditError as error:
+            error.unsettled = True
+            raise
 
     async def list(
         self, state: str | None, cursor: str | None, limit: int, tenant: str | None = None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from typing import Any
 
 import pytest
 
 from router.audit.keys.leasing import lease_clock
 from router.errors import ReviewError
-from router.ipc import RemoteError
+from router.ipc import connect
 from router.processes import remote
+from router.processes.messages import HOLD
 from router.processes.remote import RemoteReviews, RemoteSubjectKeys
 
 
@@ -74,19 +76,28 @@ async def test_where_nodes_share_keys_they_are_used_as_long_as_somebody_confirms
 
 @pytest.mark.parametrize(
     ("code", "unsettled"),
-    [("peer_gone", True), ("review_store_unavailable", True), ("subject_erased", False), ("audit_unavailable", False)],
+    [("peer_gone", True), ("review_store_unavailable", True), ("internal", True), ("subject_erased", False), ("audit_unavailable", False)],
 )
-async def test_whether_a_request_is_held_is_not_known_where_the_control_process_or_the_store_is_gone(
+async def test_whether_a_request_is_held_is_not_known_where_the_control_process_is_gone_or_does_not_know_it(
     monkeypatch: pytest.MonkeyPatch, code: str, unsettled: bool
 ) -> None:
     """It may have been made durable before. Where the control process says why it is not, it is not; so it is where the ledger, which comes
     first, did not answer."""
 
-    class Failing:
-        async def call(self, *_: Any) -> None:
-            raise RemoteError("it failed", code)
+    async def hold(_: Any) -> None:
+        if code == "internal":
+            raise ValueError("nobody foresaw it")
+        failed = ReviewError("it failed", code)
+        failed.unsettled = unsettled
+        raise failed
 
-    monkeypatch.setattr(remote, "pack_held", lambda held: held)
+    monkeypatch.setattr(remote, "pack_held", lambda _: b"")
+    here, there = socket.socketpair()
+    control, worker = await connect(there, {HOLD: hold}), await connect(here, {})
+    if code == "peer_gone":
+        control.close()
     with pytest.raises(ReviewError) as failed:
-        await RemoteReviews(Failing()).hold(None)  # type: ignore[arg-type]  # of a peer only `call` is used, and nothing of what is held
+        await RemoteReviews(worker).hold(None)  # type: ignore[arg-type]  # nothing of what is held is looked at
+    worker.close()
+    control.close()
     assert failed.value.unsettled is unsettled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 
 import orjson
 import pytest
@@ -179,6 +180,42 @@ async def test_without_a_ledger_nothing_is_held_or_decided(desk: Desk, bank: Ban
     shown = await desk.service.get(review_id)
     assert shown is not None
     assert (shown["state"], bank.got) == ("pending", [])
+
+
+async def held_or_not(desk: Desk) -> tuple[str, bool]:
+    """(the code, whether it may be held all the same)"""
+    with pytest.raises(LockgateError) as error:
+        await desk.held()
+    return error.value.code, error.value.unsettled
+
+
+async def test_what_is_held_is_said_to_be_perhaps_where_its_key_cannot_be_looked_at_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reviewer finds it, so that another of it would be a second one."""
+    key, asked = desk.people.key, count(1)
+
+    async def once(key_id: str) -> bytes | None:
+        if next(asked) > 1:
+            raise AuditError("The keys are away.")
+        return await key(key_id)
+
+    monkeypatch.setattr(desk.people, "key", once)
+    assert await held_or_not(desk) == ("audit_unavailable", True)
+    assert await desk.store.count(["pending"]) == 1
+
+
+@pytest.mark.parametrize("untouched", [False, True])
+async def test_where_the_store_was_never_asked_nothing_is_held(desk: Desk, monkeypatch: pytest.MonkeyPatch, untouched: bool) -> None:
+    """So the request may be made again under its key."""
+
+    async def fail(*_: object, **__: object) -> None:
+        failed = ReviewError("The store is away.")
+        failed.untouched = untouched
+        raise failed
+
+    monkeypatch.setattr(desk.store, "add", fail)
+    assert await held_or_not(desk) == ("review_store_unavailable", not untouched)
 
 
 async def test_an_approval_that_is_not_recorded_sends_nothing_yet(
