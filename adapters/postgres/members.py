@@ -31,7 +31,11 @@ _BEAT = (
     " ON CONFLICT (node) DO UPDATE SET seen = excluded.seen, until = excluded.until, told = CASE WHEN members.told::jsonb -> 'lost' IS NULL"
     " THEN excluded.told ELSE jsonb_set(excluded.told::jsonb, '{lost}', 'true')::text END RETURNING told::jsonb -> 'lost' IS NOT NULL"
 )
-_PRUNE = "DELETE FROM members WHERE seen < clock_timestamp() - make_interval(secs => %s)"
+# Not before it is on record that they are lost: all may have been away for longer, or their ledgers.
+_PRUNE = (
+    "DELETE FROM members gone WHERE seen < clock_timestamp() - make_interval(secs => %s) AND (told::jsonb -> 'lost' IS NOT NULL"
+    " OR EXISTS (SELECT 1 FROM members WHERE name = gone.name AND started > gone.started))"
+)
 _ALL = (
     "SELECT node, name, extract(epoch FROM started)::float8, extract(epoch FROM seen)::float8, until > clock_timestamp(), told"
     " FROM members ORDER BY name, started, node"

@@ -29,6 +29,7 @@ log = logging.getLogger("lockgate.nodes")
 BEAT_S = 2.0
 LOST_S = 60.0
 """Nothing was heard of a node for so long: that is on record then, for one whose name never comes again can say nothing itself."""
+REMEMBERED_S = 86_400.0
 SECOND_NS = 1_000_000_000
 LOST, BACK = "node_lost", "node_back"
 NAME = "LOCKGATE_NODE"
@@ -96,7 +97,8 @@ class Membership:
         if bundle is None:
             return
         self.known = await asyncio.to_thread(self.members.all)
-        newest = max((number for each in self.known if (number := _sequence(each)) is not None), default=None)
+        since = max((each.seen for each in self.known), default=0.0) - REMEMBERED_S
+        newest = max((number for each in self.known if each.seen >= since and (number := _sequence(each)) is not None), default=None)
         if newest is not None:
             check_newer(bundle, Accepted(newest, bundle.digest))
 

@@ -22,10 +22,10 @@ LEASE_S, LOST_S, BEAT_S = 0.5, 1.0, 0.05
 
 class Place:
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self.server = server
 
     def members(self, node: str, name: str) -> PostgresMembers:
-        return PostgresMembers(self._server, node, name, LEASE_S, 0.0)
+        return PostgresMembers(self.server, node, name, LEASE_S, 0.0)
 
 
 class Evidence:
@@ -47,7 +47,7 @@ class Nodes:
     """`told`: what each has recorded. A ledger that is `away` takes nothing."""
 
     def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._place = Place(server)
+        self.place = Place(server)
         self._monkeypatch = monkeypatch
         self.told: list[tuple[str, str, Mapping[str, Any]]] = []
         self.living: list[Membership] = []
@@ -57,7 +57,7 @@ class Nodes:
     async def start(self, name: str) -> Membership:
         self._monkeypatch.setenv(NAME, name)
 
-        made = Membership(self._place, Evidence(name, self))  # type: ignore[arg-type]  # a place for members and nothing else
+        made = Membership(self.place, Evidence(name, self))  # type: ignore[arg-type]  # a place for members and nothing else
         self.living.append(made)
         await made.open(dict)
         return made
@@ -180,6 +180,19 @@ async def test_of_one_that_stopped_or_was_started_again_nobody_says_so(nodes: No
     d = await nodes.start("d")
     await vanish(d)
     assert await nodes.heard(1) == [("a", "node_lost", "d")]
+
+
+async def test_one_that_was_lost_days_ago_is_told_of_where_nobody_was_there(nodes: Nodes, postgres: PostgresServer) -> None:
+    """All nodes were without power over the weekend, and those that come now have other names."""
+    gone, before, again = await nodes.start("gone"), await nodes.start("crashed"), await nodes.start("crashed")
+    for each in (gone, before, again):
+        await vanish(each)
+    days = "interval '3 days'"
+    schema = nodes.place.server.schema
+    postgres.sql(f'UPDATE "{schema}".members SET started = started - {days}, seen = seen - {days}, until = until - {days}')
+    await nodes.start("new")
+    assert sorted(await nodes.heard(2)) == [("new", "node_lost", "crashed"), ("new", "node_lost", "gone")]
+    assert {details["node"] for _, _, details in nodes.told} == {gone.members.node, again.members.node}
 
 
 async def test_what_could_not_be_recorded_is_told_again(nodes: Nodes) -> None:
