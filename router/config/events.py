@@ -89,8 +89,8 @@ class EventSource(Strict):
     names: EventNames | None = Field(default=None, description="For what is no CloudEvent; the schemes of others have names of their own.")
     event_sources: tuple[Text, ...] = Field(
         default=(),
-        description="CloudEvents `source` that its events may have, `*` for any text; without this any but what another of our sources is "
-        "named by.",
+        description="CloudEvents `source` that its events may have, `*` for any text; without this any but what is another "
+        "source's of ours.",
     )
     speaks_for: Speaker | None = Field(default=None, description="Who the events speak for; over HTTP with a credential it is the caller.")
     attempts: Count = Field(default=5, description="Times a broker's message is taken that cannot be handled, before it is put aside.")

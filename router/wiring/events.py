@@ -170,8 +170,12 @@ def event_plans(workspace: Workspace) -> dict[str, SourcePlan]:
         name: SourcePlan(name, source, _verifier(workspace, name, source.signature), _notices(workspace, source.signature))
         for name, source in sources.items()
     }
-    taken = frozenset(each.path for each in plans.values() if each.names is not None and each.names.source is None)
-    return {name: replace(each, taken=taken) for name, each in plans.items()}
+    return {name: replace(each, taken=_claimed(plans, each)) for name, each in plans.items()}
+
+
+def _claimed(plans: Mapping[str, SourcePlan], of: SourcePlan) -> frozenset[str]:
+    """By others than this one."""
+    return frozenset().union(*(each.claims for each in plans.values() if each is not of)) - of.claims
 
 
 def _notices(workspace: Workspace, settings: Signature | None) -> Notices | None:

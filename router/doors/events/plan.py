@@ -29,8 +29,8 @@ class Notices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """One source. Where neither is there a credential, or the broker, says who sent an event. `taken`: sources that events have who do not
-    say it themselves, of all our sources."""
+    """One source. Where neither is there a credential, or the broker, says who sent an event. `taken`: what other sources of ours `claim`,
+    without what this one does."""
 
     name: str
     settings: EventSource
@@ -39,10 +39,15 @@ class SourcePlan:
     taken: frozenset[str] = frozenset()
     always: Subject | None = field(init=False, compare=False)
     """For whom each of its events speaks, where no event has to be looked into for that."""
+    given: frozenset[str] = field(init=False, compare=False)
+    """What the source, and no sender, names its events by."""
     _own: re.Pattern[str] | None = field(init=False, compare=False)
+    _others: re.Pattern[str] | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", _given(self))
         object.__setattr__(self, "_own", _any_of(self.settings.event_sources))
+        object.__setattr__(self, "_others", _any_of(sorted(self.taken)))
         object.__setattr__(self, "always", _always(self.settings.speaks_for, self._known_by))
 
     @property
@@ -60,6 +65,12 @@ class SourcePlan:
         return self.settings.names or (SCHEME_NAMES.get(signature.scheme) if signature is not None else None)
 
     @property
+    def claims(self) -> frozenset[str]:
+        """CloudEvents `source` that are this source's own, `*` for any text: those that its events may have, where they are said, and what
+        it names its events by. What may be anything is nobody's."""
+        return self.given.union(each for each in self.settings.event_sources if each.strip("*"))
+
+    @property
     def answers_challenges(self) -> bool:
         return self.settings.signature is not None and self.settings.signature.scheme == "slack"
 
@@ -67,11 +78,13 @@ class SourcePlan:
         """A CloudEvent's source is written by who sends it, rules go by it, and with its id it makes two events the same: nobody may have
         what is another's. Raises RefusedError `event_invalid`."""
         source = event.named.source
+        if source in self.given:
+            return
         if self._own is not None:
             if self._own.fullmatch(source) is None:
                 raise invalid(f"The event's source is none of the 'event_sources' of '{self.name}'.")
-        elif source != self.path and source in self.taken:
-            raise invalid(f"The event's source is that of another source than '{self.name}'.")
+        elif self._others is not None and self._others.fullmatch(source) is not None:
+            raise invalid(f"The event's source is another's; where '{self.name}' is to have it, it needs 'event_sources' that say so.")
 
     def speaker(self, event: Event) -> Subject | None:
         """None where the caller is the subject. Raises RefusedError `event_invalid` where the event does not say for whom it speaks."""
@@ -95,6 +108,18 @@ class SourcePlan:
     @property
     def _known_by(self) -> str:
         return "signature" if self.settings.signature is not None else "broker"
+
+
+def _given(plan: SourcePlan) -> frozenset[str]:
+    names, signature = plan.names, plan.settings.signature
+    if names is None:
+        return frozenset()
+    if names.source is None:
+        return frozenset({plan.path})
+    if plan.settings.names is None and signature is not None:
+        return frozenset(signature.topics)
+    always = constant(names.source)
+    return frozenset() if always is None else frozenset({always})
 
 
 def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:

@@ -22,7 +22,7 @@ from router.doors.events.taking import Taken
 from router.errors import AuditError
 from router.system import SystemClock, SystemRandom, UuidV7
 from router.wiring import events as module
-from router.wiring.events import Events
+from router.wiring.events import Events, event_plans
 
 SOURCE = {
     "consume": {"adapter": "memory"},
@@ -115,6 +115,17 @@ async def test_how_long_an_event_may_be_follows_a_reload(monkeypatch: pytest.Mon
     await yard.events.serve(workspace)
     assert yard.events.door.body == 2048
     await yard.events.close()
+
+
+def test_of_two_sources_each_may_have_what_both_are_said_to_have() -> None:
+    """As where a sender moves from one queue to another."""
+    named = {"speaks_for": {"subject": "till"}, "consume": {"adapter": "nats"}, "names": {"id": "x", "type": "paid", "source": "/shop"}}
+    sources = {"orders": SOURCE, "a": named, "b": named, "c": SOURCE | {"event_sources": ["/shop", "/till"]}}
+    config = EventsConfig.model_validate({"listen": None, "sources": sources})
+    workspace: Any = SimpleNamespace(config=SimpleNamespace(events=config), root=None)
+    taken = {name: " ".join(sorted(plan.taken)) for name, plan in event_plans(workspace).items()}
+    paths = "/events/c /events/orders"
+    assert taken == {"orders": "/events/c /shop /till", "a": f"{paths} /till", "b": f"{paths} /till", "c": "/events/orders"}
 
 
 async def test_a_new_sources_events_are_nobody_elses_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:

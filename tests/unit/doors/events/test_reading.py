@@ -106,6 +106,9 @@ def test_two_events_are_the_same_by_tenant_source_and_id_and_by_who_sends_them_w
     assert len({event_key("a", Named("/s", "1"), caller) for caller in (None, "", "ann", "bob")}) == 4
 
 
+NAMED = {"id": "{{ body.id }}", "type": "paid"}
+
+
 def plan(**settings: object) -> SourcePlan:
     given = {"speaks_for": {"subject": "shop"}, "signature": {"scheme": "github", "secrets": [Secret("x")]}, **settings}
     return SourcePlan("shop", EventSource.model_validate(given))
@@ -136,18 +139,31 @@ def refused_source(source: str, taken: frozenset[str] = frozenset(), **settings:
 
 def test_a_source_has_events_of_no_other_source() -> None:
     """Of one that names its events itself, by its path; and of none but its own where those are said."""
-    taken = frozenset({"/events/shop", "/events/till"})
-    assert [refused_source(each, taken) for each in ("/events/till", "/events/shop", "/events/tills", "/shop")] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+    taken = frozenset({"/events/till", "/bank/*"})
+    told = ("/events/till", "/bank/7", "/events/shop", "/events/tills", "/bank")
+    assert [refused_source(each, taken) for each in told] == [True, True, False, False, False]
+    assert refused_source("/events/till", taken, names=NAMED | {"source": "{{ body.from }}"})
     only = {"event_sources": ["/shop", "urn:shop:*:a.b"]}
     sources = ("/shop", "/shop/1", "x/shop", "urn:shop:7:a.b", "urn:shop::a.b", "urn:shop:7:a_b", "/events/till")
     assert [refused_source(each, taken, **only) for each in sources] == [False, True, True, False, False, True, True]
     assert not refused_source("/events/till", taken, event_sources=["/events/*"])  # who writes it so means it
     assert refused_source("/shop", event_sources=["/none"])
+    assert not refused_source("/events/shop", event_sources=["/none"])  # by which it names them itself
+
+
+@pytest.mark.parametrize(
+    ("settings", "claims"),
+    [
+        ({}, {"/events/shop"}),
+        ({"event_sources": ["/shop/*", "*"]}, {"/events/shop", "/shop/*"}),
+        ({"names": NAMED | {"source": "/shop"}}, {"/shop"}),
+        ({"names": NAMED | {"source": "{{ body.from }}"}}, set()),
+        ({"signature": {"scheme": "sns", "topics": ["arn:1"]}}, {"arn:1"}),
+        ({"signature": None, "consume": {"adapter": "nats"}}, set()),
+    ],
+)
+def test_what_a_source_names_its_events_by_and_what_they_may_have_is_its_own(settings: dict[str, object], claims: set[str]) -> None:
+    assert plan(**settings).claims == claims
 
 
 def test_deliveries_keep_an_order_only_where_it_is_asked_for() -> None:
