@@ -24,7 +24,7 @@ from router.doors.decide_repeating import Asking, Decided, RepeatedCalls, key_of
 from router.doors.head import decode_path, trace_context
 from router.doors.responses import ending
 from router.doors.runtime import Authenticator, Observer, Runtime
-from router.errors import LockgateError, RefusedError
+from router.errors import AuditError, LockgateError, RefusedError
 from router.identity.certificates import PeerCertificate
 from router.ports import Clock, Ids, Outbound, Random
 from router.telemetry.logs import current_trace
@@ -125,11 +125,13 @@ class DecideDoor:
             current_trace.set(asked.trace)
             return await runtime.pipeline.decide(asked)
 
-        async def holding(decision: Decision) -> None:
-            if wanted.hold and decision.outcome is not None and decision.outcome.result is Result.HELD:
-                await self._hold(runtime, decision, wanted)
+        def waits(decision: Decision) -> bool:
+            return wanted.hold and decision.outcome is not None and decision.outcome.result is Result.HELD
 
-        asking = Asking(deciding, holding, partial(_told, runtime))
+        async def holding(decision: Decision) -> None:
+            await self._hold(runtime, decision, wanted)
+
+        asking = Asking(deciding, waits, holding, partial(_told, runtime))
         return await self._repeated.decide(runtime, key, caller, client, wanted, asking), caller
 
     async def _hold(self, runtime: Runtime, decision: Decision, wanted: DecideRequest) -> None:
@@ -143,7 +145,11 @@ class DecideDoor:
         except LockgateError as error:
             status = error.status if isinstance(error, RefusedError) else 503
             log.error("the request of decision %s could not be held: %s", decision.id, error)
-            await runtime.pipeline.ended(decision, replace(unheld(error), status=status))
+            try:
+                await runtime.pipeline.ended(decision, replace(unheld(error), status=status))
+            except AuditError as unrecorded:
+                unrecorded.unsettled = error.unsettled
+                raise
             refused = RefusedError(str(error), error.code, status)
             refused.unsettled = error.unsettled
             raise refused from error

@@ -39,9 +39,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A call: decides, puts what is to be held before reviewers, and writes down what the caller is given."""
+    """A call: decides, says what is to be held, puts that before reviewers, and writes down what the caller is given."""
 
     decide: Callable[[], Awaitable[Decision]]
+    waits: Callable[[Decision], bool]
     hold: Callable[[Decision], Awaitable[None]]
     told: Callable[[Decision], bytes]
 
@@ -89,10 +90,14 @@ class RepeatedCalls:
         raise refusal(turn)
 
     async def _first(self, repeats: Repeats, settings: KeptAnswers, name: str, token: str, asking: Asking) -> Decided:
+        holding = False
         try:
-            decided = await self._decided(asking)  # 3
+            decision = await asking.decide()  # 3
+            holding = asking.waits(decision)
+            decided = await self._ended(asking, decision)
         except BaseException as error:
-            if isinstance(error, LockgateError) and error.unsettled:  # reviewers may have it, and are not asked twice
+            # Reviewers may have it, and are not asked twice; also where this call was cut off, or failed in a way that nobody foresaw.
+            if error.unsettled if isinstance(error, LockgateError) else holding:
                 await _quietly(repeats.end(name, token, None, settings.seconds), token)
             else:
                 await _quietly(repeats.release(name, token), token)
@@ -118,8 +123,11 @@ class RepeatedCalls:
         return Decided(answer, True)  # 4
 
     async def _decided(self, asking: Asking) -> Decided:
-        decision = await asking.decide()
-        await asking.hold(decision)
+        return await self._ended(asking, await asking.decide())
+
+    async def _ended(self, asking: Asking, decision: Decision) -> Decided:
+        if asking.waits(decision):
+            await asking.hold(decision)
         self._observer.ended(decision, decision.outcome)
         return Decided(asking.told(decision))
 

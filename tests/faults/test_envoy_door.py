@@ -170,6 +170,23 @@ async def test_a_request_that_may_be_held_is_not_held_again() -> None:
     assert behind.ends() == [("failed", "review_store_unavailable"), ("denied", "idempotency_unanswered")]
 
 
+async def test_a_request_that_is_held_before_it_fails_is_not_held_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a way that nobody foresaw: reviewers have it."""
+    behind = Behind(keeping_house(policy={"admission": ALLOW, "decision": REVIEW}))
+    hold = behind.house.holds.hold
+
+    async def then_fails(held: Any) -> None:
+        await hold(held)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(behind.house.holds, "hold", then_fails)
+    for code in ("internal", "idempotency_unanswered"):
+        answer = await keyed(behind)
+        assert isinstance(answer, Stop)
+        assert answer.code == code
+    assert len(behind.house.holds.held) == 1
+
+
 async def test_a_route_that_is_delivered_is_refused() -> None:
     """Envoy would have to answer for a request that it sends, so it is told no, and the outcome says so."""
     house = House()

@@ -146,6 +146,48 @@ async def test_a_call_that_may_be_held_keeps_its_key(unsettled: bool, hears: tup
     assert await api.refused("k", wanted=wanted) == hears
 
 
+async def test_a_call_that_may_be_held_keeps_its_key_also_where_that_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the control process, which has both, has gone."""
+    api, wanted = Api(House(policy={"admission": ALLOW, "decision": REVIEW})), DecideRequest(text="cancel payment 4711", hold=True)
+    ledger = api.house.ledger
+
+    async def gone(_: Any) -> None:
+        ledger.failing = AuditError("it has gone")
+        failed = ReviewError("no answer")
+        failed.unsettled = True
+        raise failed
+
+    monkeypatch.setattr(api.house.holds, "hold", gone)
+    with pytest.raises(AuditError):
+        await api.ask("k", wanted=wanted)
+    ledger.failing = None
+    assert await api.refused("k", wanted=wanted) == ("idempotency_unanswered", 409)
+
+
+@pytest.mark.parametrize("how", ["cut off", "unforeseen"])
+async def test_a_call_that_ends_while_it_is_held_keeps_its_key(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Reviewers may see it, or will."""
+    api, wanted = Api(House(policy={"admission": ALLOW, "decision": REVIEW})), DecideRequest(text="cancel payment 4711", hold=True)
+    hold, reached = api.house.holds.hold, asyncio.Event()
+
+    async def then_fails(held: Any) -> None:
+        await hold(held)
+        if how == "unforeseen" or reached.is_set():
+            reached.set()
+            raise ZeroDivisionError
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(api.house.holds, "hold", then_fails)
+    asking = asyncio.create_task(api.ask("k", wanted=wanted))
+    await reached.wait()
+    if how == "cut off":
+        asking.cancel()
+    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], ZeroDivisionError | asyncio.CancelledError)
+    assert await api.refused("k", wanted=wanted) == ("idempotency_unanswered", 409)
+    assert len(api.house.holds.held) == 1
+
+
 async def _unwritable(*_: Any, **__: Any) -> Any:
     raise AuditError("the disk is full")
 

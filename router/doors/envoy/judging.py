@@ -196,7 +196,9 @@ class EnvoyDoor:
             return await self._failed(exchange, error, claim)
         except Exception:  # its decision is recorded, so that its end must be
             log.exception("a request failed in a way that nobody foresaw")
-            return await self._failed(exchange, DestinationError(INTERNAL, "internal", 500), claim)
+            failed = DestinationError(INTERNAL, "internal", 500)
+            failed.unsettled = decision.outcome is not None  # reviewers may have it
+            return await self._failed(exchange, failed, claim)
 
     async def _claimed(self, case: Case, exchange: Exchange, blind: bool) -> Claim | bytes | None:
         """See `repeating.claimed`; of a WebSocket there is no answer to be kept. Raises RefusedError."""
