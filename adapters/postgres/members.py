@@ -85,6 +85,7 @@ class PostgresMembers:
         self._one_at_a_time = threading.Lock()
         self._last: float | None = None
         self._since = 0.0
+        self._silent: dict[str, tuple[float, float]] = {}  # by node: when it was heard of last, and when that was first seen to be long ago
 
     def open(self, told: dict[str, Any]) -> None:
         """Makes the tables where they are missing. Raises AuditError."""
@@ -112,10 +113,14 @@ class PostgresMembers:
 
     def lost(self, after: float) -> list[Member]:
         """Those that nothing was heard of for so many seconds, nor said of, where it is this node's turn to say so. It has been in touch
-        for as long itself: after an outage of the server nobody was, and the others may still wait for an answer. Raises AuditError."""
+        for as long itself: after an outage of the server nobody was, and the others may still wait for an answer. And it has looked twice,
+        a lease apart by its own clock: who lives has said so in between, however far the server's clock has jumped. Raises AuditError."""
         if not self.may_take_over() or lease_clock() - self._since < after:
             return []
-        return self._read(_LOST, (after, self.node))
+        found, now = self._read(_LOST, (after, self.node)), lease_clock()
+        silent = {each.node: (each.seen, now) for each in found}
+        self._silent = {node: before if (before := self._silent.get(node, at))[0] == at[0] else at for node, at in silent.items()}
+        return [each for each in found if now - self._silent[each.node][1] >= self._lease]
 
     def told_lost(self, node: str) -> None:
         """That it is lost is on record. Raises AuditError."""

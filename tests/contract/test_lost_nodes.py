@@ -244,6 +244,30 @@ def test_after_an_outage_of_the_database_the_others_have_as_long_to_be_heard_of(
     a.close()
 
 
+def test_where_the_databases_clock_jumps_who_lives_has_time_to_say_so(postgres: PostgresServer) -> None:
+    """As at a failover to a server whose clock is ahead: whoever beats first there has heard of nobody for that long."""
+    place = Place(postgres.server())
+    a, b = place.members("a", "a"), place.members("b", "b")
+    a.open({})
+    b.open({})
+    over = time.monotonic() + LOST_S + LEASE_S
+    while time.monotonic() < over:
+        time.sleep(BEAT_S)
+        a.beat({})
+        b.beat({})
+    jump = "interval '1 hour'"
+    postgres.sql(f'UPDATE "{place.server.schema}".members SET seen = seen - {jump}, until = until - {jump}')
+    a.beat({})
+    assert a.lost(LOST_S) == []
+    b.beat({})
+    b._session.close()
+    while not (found := a.lost(LOST_S)):
+        time.sleep(BEAT_S)
+        a.beat({})
+    assert [each.node for each in found] == ["b"]
+    a.close()
+
+
 @pytest.mark.parametrize("ended", ["in order", "by a crash"])
 def test_of_a_crash_that_its_next_start_told_of_nobody_says_so_later(postgres: PostgresServer, ended: str) -> None:
     """Not when that one stops, as all do in an upgrade, nor beside it when it is lost: it would seem to have been away all the time."""
