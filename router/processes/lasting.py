@@ -8,16 +8,19 @@ from collections.abc import Awaitable, Callable
 
 log = logging.getLogger("lockgate.control")
 AGAIN_S = 10.0
+UNFORESEEN = "%s ended in a way that nobody foresaw, and begins again"
 
 
-async def lasting(what: str, keep: Callable[[], Awaitable[object]], again_s: float = AGAIN_S) -> None:
-    """Returns when `keep` does. What it raises is told, and it begins again: a part that is not there any more looks like one that has
+async def lasting(what: str, keep: Callable[[], Awaitable[object]], again_s: float = AGAIN_S) -> object:
+    """Returns what `keep` does. What it raises is told, and it begins again: a part that is not there any more looks like one that has
     nothing to do."""
     while True:
         try:
-            await keep()
+            return await keep()
+        except asyncio.CancelledError:  # also raised by what it waits for, where somebody else cancels that
+            if (own := asyncio.current_task()) is None or own.cancelling():
+                raise
+            log.exception(UNFORESEEN, what)
         except Exception:  # whatever it is
-            log.exception("%s ended in a way that nobody foresaw, and begins again", what)
-            await asyncio.sleep(again_s)
-        else:
-            return
+            log.exception(UNFORESEEN, what)
+        await asyncio.sleep(again_s)

@@ -188,9 +188,9 @@ class Serving:
         running = server(create_app(control.services), http=GuardedHttp, grace_s=GRACE_S, ssl=self.certificates.context(CONTROL))
         await in_force.note(self.snapshot, workspace)
         serving = asyncio.create_task(running.serve([sock]))
-        watching = asyncio.create_task(reloader.watch())
         reading = Readings(workspace.path(workspace.config.state), self.evidence.keys, self.evidence)
         parts: dict[str, Callable[[], Awaitable[object]]] = {
+            "looking for changes of the workspace": reloader.watch,
             "making the index of the audit trail": audit.prepare,
             "finishing what was ordered": self.governance.keep_up,
             "pruning": self.governance.keep_pruning,
@@ -232,7 +232,6 @@ class Serving:
             await reviews.resume()
             await _first(stopping, serving)
         finally:
-            watching.cancel()
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
             running.stop()
