@@ -36,7 +36,7 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_send_message_length", -1),  # `most` bounds it
     ("grpc.use_local_subchannel_pool", 1),  # no connection is shared with another destination's credentials
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 3000),  # by its name a pause, in the library the time that a connection has to be made
     ("grpc.max_reconnect_backoff_ms", 2000),  # who is back is not kept waiting for two minutes
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )

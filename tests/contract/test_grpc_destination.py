@@ -181,6 +181,31 @@ async def test_nor_is_it_where_the_service_then_goes(published: Path, met: bool)
     assert (error.code, error.sent, len(service.arrivals)) == ("upstream_unavailable", True, 1 + met)
 
 
+async def test_a_service_that_is_far_away_has_time_to_be_connected_with(payments: tuple[Payments, int], published: Path) -> None:
+    """What it answers takes four tenths of a second on its way, the connection's first frames too."""
+    service, port = payments
+    on_their_way = set[asyncio.Task[None]]()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                await asyncio.sleep(delay_s)
+                writer.write(data)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port)
+        on_their_way.update(asyncio.create_task(carry(*each)) for each in ((reader, there[1], 0.0), (there[0], writer, 0.4)))
+
+    far = await asyncio.start_server(relay, "127.0.0.1", 0)
+    made = await opened(far.sockets[0].getsockname()[1], published)
+    await made.send(asked(b'{"payment": 1, "who": "x"}'))
+    assert len(service.arrivals) == 1
+    await made.close()
+    far.close()
+    await asyncio.gather(*on_their_way)
+
+
 async def test_nor_is_it_where_others_have_the_channel_connect_again(published: Path) -> None:
     """Before the answer was looked at: then it looks like a connection that never was."""
     for _ in range(15):
