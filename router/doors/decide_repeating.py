@@ -2,8 +2,9 @@
 
 1 is there a key   2 is it the first call with it   3 decide (durable)   4 keep the decision, or answer with the one that is kept
 
-A decision has no effect here, so that a crash between 2 and 4 costs its caller a minute: then the next call is the first. A repetition is
-judged and recorded as any call, and its outcome says that another decision was given; what is refused by now stays refused.
+A decision has no effect here, so that a crash between 2 and 4 costs its caller a minute: then the next call is the first. Not where it may
+be held: that may have been done, and takes long while its store is away. A repetition is judged and recorded as any call, and its outcome
+says that another decision was given; what is refused by now stays refused.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from router.ports import Ids, Repeats, Turn
 log = logging.getLogger("lockgate.decide")
 SECONDS_UNDER_WAY = 60
 """How long a key stays claimed by a call that never ends; longer than a decision takes."""
+SECONDS_HELD = 3600
+"""The least for one that may be held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,9 @@ class RepeatedCalls:
             if not settings.open:
                 raise RefusedError(UNKNOWN, "idempotency_unavailable", 503)
             return await self._decided(asking)
+        seconds = max(SECONDS_HELD, settings.seconds) if wanted.hold else SECONDS_UNDER_WAY
         try:
-            turn, answer = await repeats.begin(name, _fingerprint(wanted), token, SECONDS_UNDER_WAY)  # 2
+            turn, answer = await repeats.begin(name, _fingerprint(wanted), token, seconds)  # 2
         except StateError as error:
             log.error("it cannot be told whether a call was repeated: %s", error)
             if not settings.open:  # who was asked may have heard it, and nothing of this call will follow

@@ -20,6 +20,7 @@ from router.errors import AuditError, LockgateError, RefusedError, ReviewError, 
 from router.ports import Turn
 from router.system import SystemClock, SystemRandom, UuidV7
 from tests.faults.gateway_harness import ALLOW, CLERK, REVIEW, SURE, House, ScriptedTier
+from tests.unit.identity.parts import HandClock
 
 DENY = {"effect": "deny", "reasons": [{"code": "access.gone", "message": "no"}]}
 ASKED = DecideRequest(text="cancel payment 4711")
@@ -185,6 +186,33 @@ async def test_a_call_that_ends_while_it_is_held_keeps_its_key(monkeypatch: pyte
         asking.cancel()
     assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], ZeroDivisionError | asyncio.CancelledError)
     assert await api.refused("k", wanted=wanted) == ("idempotency_unanswered", 409)
+    assert len(api.house.holds.held) == 1
+
+
+async def test_a_call_that_takes_long_to_be_held_keeps_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the store is away and many wait for it: whoever asks again meanwhile is held only once."""
+    clock = HandClock()
+    api = Api(House(policy={"admission": ALLOW, "decision": REVIEW}), LocalRepeats(clock), seconds=86_400)
+    wanted, hold, reached, go_on = (
+        DecideRequest(text="cancel payment 4711", hold=True),
+        api.house.holds.hold,
+        asyncio.Event(),
+        asyncio.Event(),
+    )
+
+    async def slowly(held: Any) -> None:
+        reached.set()
+        await go_on.wait()
+        await hold(held)
+
+    monkeypatch.setattr(api.house.holds, "hold", slowly)
+    first = asyncio.create_task(api.ask("k", wanted=wanted))
+    await reached.wait()
+    monkeypatch.setattr(api.house.holds, "hold", hold)
+    clock.forward(3_601.0)
+    assert await api.refused("k", wanted=wanted) == ("idempotency_under_way", 409)
+    go_on.set()
+    await first
     assert len(api.house.holds.held) == 1
 
 
