@@ -47,7 +47,7 @@ def _as_http(message: Incoming) -> Headers:
         if prefix is not None:
             lowered = "ce-" + lowered[len(prefix) :]
         if lowered == "ce-datacontenttype":
-            headers = [(b"content-type", value.encode()), *headers[1:]]
+            headers = [(b"content-type", value.encode()), *(each for each in headers if each[0] != b"content-type")]
         elif lowered != "content-type":
             headers.append((lowered.encode(), value.encode()))
     return headers

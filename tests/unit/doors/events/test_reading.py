@@ -106,6 +106,15 @@ def test_two_events_are_the_same_by_tenant_source_and_id_and_by_who_sends_them_w
     assert len({event_key("a", Named("/s", "1"), caller) for caller in (None, "", "ann", "bob")}) == 4
 
 
+@pytest.mark.parametrize("content_type", ["", "text/plain"])
+def test_a_message_that_says_its_contents_type_as_an_attribute_loses_no_other(content_type: str) -> None:
+    """Whether its broker has a type of its own or none, and whichever attribute comes first."""
+    told = {"class": "secret", "specversion": "1.0", "id": "1", "source": "/s", "type": "paid"}
+    fields = {f"ce_{name}": value for name, value in {**told, "datacontenttype": "application/json"}.items()}
+    (event,) = read_message(Incoming(b"{}", content_type, fields), None, "/events/shop")
+    assert (event.attributes, event.content_type) == (told, "application/json")
+
+
 NAMED = {"id": "{{ body.id }}", "type": "paid"}
 
 
