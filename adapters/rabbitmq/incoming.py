@@ -28,7 +28,8 @@ def fields(message: DeliveredMessage) -> dict[str, str]:
     for name, value in headers(message).items():
         text = _text(value)
         if text is not None:
-            told[_named(name.lower())] = text
+            lowered = name.lower()
+            told[_named(lowered)] = _as_over_http(text) if lowered.startswith(CLOUD_EVENTS) else text
     return told | {name: text for name, text in found.items() if text}
 
 
@@ -56,6 +57,11 @@ def onward(message: DeliveredMessage, more: Mapping[str, Any]) -> Basic.Properti
 def _named(name: str) -> str:
     start = next((each for each in CLOUD_EVENTS if name.startswith(each)), None)
     return name if start is None else f"ce-{name[len(start) :]}"
+
+
+def _as_over_http(text: str) -> str:
+    """There they are percent-encoded, perhaps quoted."""
+    return text.replace("%", "%25").replace('"', "%22")
 
 
 def _text(value: Any) -> str | None:

@@ -46,6 +46,8 @@ def _as_http(message: Incoming) -> Headers:
         prefix = next((each for each in PREFIXES if lowered.startswith(each)), None)
         if prefix is not None:
             lowered = "ce-" + lowered[len(prefix) :]
+            if lowered != "ce-datacontenttype":  # which is a header field of HTTP as it is
+                value = value.replace("%", "%25").replace('"', "%22")  # HTTP's fields are percent-encoded, perhaps quoted, theirs are not
         if lowered == "ce-datacontenttype":
             headers = [(b"content-type", value.encode()), *(each for each in headers if each[0] != b"content-type")]
         elif lowered != "content-type":

@@ -115,6 +115,15 @@ def test_a_message_that_says_its_contents_type_as_an_attribute_loses_no_other(co
     assert (event.attributes, event.content_type) == (told, "application/json")
 
 
+@pytest.mark.parametrize("prefix", ["ce_", "cloudEvents:", "cloudEvents_"])
+def test_values_of_kafkas_and_amqps_bindings_are_what_they_say(prefix: str) -> None:
+    """Only HTTP's are percent-encoded: two ids would be one, and a URI none."""
+    told = {"specversion": "1.0", "id": "a%41", "source": "/my%20shop", "type": "paid", "subject": '"100%"', "who": "Zoë"}
+    message = Incoming(b"", "", {f"{prefix}{name}": value for name, value in told.items()})
+    (event,) = read_message(message, None, "/events/shop")
+    assert event.attributes == told
+
+
 NAMED = {"id": "{{ body.id }}", "type": "paid"}
 
 
