@@ -281,7 +281,7 @@ def test_the_provider_may_refuse(browser: Browser, served: Served) -> None:
     assert code(answer) == (403, "sign_in_refused")
     assert "access_denied" in answer.text
     url = browser.way_back({"error": "<b>call 555</b>", "error_description": "call 555", "code": ""})
-    assert "555" not in browser.go(url).text
+    assert "call 555" not in browser.go(url).text
 
 
 def test_an_answer_is_good_in_one_browser_only(browser: Browser, served: Served) -> None:

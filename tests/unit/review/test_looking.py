@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +41,7 @@ async def test_who_may_change_it_sees_the_values_and_is_on_record(desk: Desk, le
     (reading,) = readings(ledger)
     assert (reading["what"], reading["filters"], reading["rows"], reading["opened"]) == ("held", f"id = '{review_id}'", 1, True)
     assert reading["reader_key"] == (await desk.people.key_for(RITA.id))[0]
-    assert b"4711" not in ledger.entries[-1].leaf
+    assert not re.search(rb"(?<![\w-])4711(?![\w-])", ledger.entries[-1].leaf)  # digests and ids have any digits by chance
 
 
 async def test_who_may_not_change_it_sees_nothing(desk: Desk, ledger: MemoryLedger, clock: HandClock) -> None:

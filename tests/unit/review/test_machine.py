@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -395,4 +396,4 @@ async def test_what_was_changed_is_sealed_with_who_changed_it(desk: Desk, ledger
     entry = next(each for each in ledger.entries if orjson.loads(each.leaf).get("event") == "modified")
     opened = await desk.people.opened(entry)
     assert (json.loads(opened["changes"]), opened["comment"], opened["reviewer"]) == ({"/amount": 12}, "typo", RITA.id)
-    assert b"4711" not in entry.leaf
+    assert not re.search(rb"(?<![\w-])4711(?![\w-])", entry.leaf)  # digests and ids have any digits by chance
