@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from router.acting import ON_COMMAND_LINE, actors
 from router.control.judging import Facts
 from router.control.permissions import CONTROL, ROLES, SCOPES, Permission
 from router.decision import Subject
@@ -17,8 +18,9 @@ TYPES = ("user", "service")
 MAX_TEXT = 256
 MAX_LISTED = 100
 MAX_ROLES = 8192  # bytes of all of them: they stand in the record that says that the key was made
-SAID_BY_TWO = frozenset(
+FOR_ONESELF = frozenset(
     {
+        Permission.KEYS_WRITE,
         Permission.REVIEWS_DECIDE,
         Permission.POLICY_PROPOSE,
         Permission.POLICY_APPROVE,
@@ -26,7 +28,8 @@ SAID_BY_TWO = frozenset(
         Permission.PROPOSALS_APPROVE,
     }
 )
-"""What two people have to agree on: whoever could make keys for it in others' names would be both."""
+"""What two people have to agree on: whoever could make keys for it in others' names would be both. And making keys, or who made one that
+something is asked with would be known by another name."""
 
 
 class Maker(Protocol):
@@ -73,16 +76,20 @@ def check_escalation(order: KeyOrder, given: frozenset[Permission], maker: Maker
     if missing := given - maker.permissions:
         raise _more(f"Your own key lacks {', '.join(sorted(missing))}.")
     own, wanted = maker.subject, order.subject
+    if own.id.startswith(ON_COMMAND_LINE):
+        raise _more(f"Whose name begins with '{ON_COMMAND_LINE}' makes no keys here: they would seem to be made on the command line.")
     if CONTROL in maker.facts.scopes and ADMIN in own.roles:
         return
     if own.tenant is not None and wanted.tenant != own.tenant:
         raise _more("You belong to one tenant, so you make keys for that one only.")
+    if actors(own):
+        raise _more("Who acts for somebody makes no keys: nobody would know of it who asks with them.")
     if not given:
         return
     if more := (set(wanted.roles) - set(own.roles)) | (set(wanted.groups) - set(own.groups)):
         raise _more(f"You have not all roles and groups that the key would have in the control API: {', '.join(sorted(more))[:MAX_TEXT]}.")
-    if given & SAID_BY_TWO and wanted.id != own.id:
-        raise _more(f"Only an administrator makes keys with {', '.join(sorted(given & SAID_BY_TWO))} for somebody else.")
+    if given & FOR_ONESELF and wanted.id != own.id:
+        raise _more(f"Only an administrator makes keys with {', '.join(sorted(given & FOR_ONESELF))} for somebody else.")
 
 
 def _meaningful(roles: Sequence[str], scopes: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -8,16 +8,27 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from router.acting import acting_claims
 from router.control.acts import Acts
 from router.control.app import create_app
 from router.control.guarded import GuardedRoute
-from router.control.key_orders import key_order
+from router.control.judging import Facts
+from router.control.key_orders import check_escalation, key_order
+from router.control.permissions import Permission
 from router.control.services import AuditFilters, Check, ControlServices, Json
 from router.control.times import moment, nanoseconds
-from router.errors import AuditError
+from router.decision import Subject
+from router.errors import AuditError, RefusedError
 from tests.unit.control.conftest import Credential
 from tests.unit.control.parts import DECISION, DIGEST, Process, Trail
 from tests.unit.identity.parts import NOW, SECOND, HandClock
+
+
+@dataclass(frozen=True)
+class Asking:
+    subject: Subject
+    permissions: frozenset[Permission]
+    facts: Facts
 
 
 def refused(response: Response) -> tuple[int, str]:
@@ -292,6 +303,29 @@ def test_who_makes_keys_does_not_become_two_people(client: TestClient, credentia
     assert response.status_code == status
     assert status == 201 or refused(response) == (403, "privilege_escalation")
     assert client.post("/v1/keys", json=wanted, headers=credential("admin", subject="root")).status_code == 201
+
+
+def test_who_makes_keys_is_known_by_their_own_name(client: TestClient, services: ControlServices, credential: Credential) -> None:
+    """Who made a key approves nothing that is asked with it: nobody else makes it for them, whom they made a key to make keys for."""
+    wanted = {"name": "n", "subject": "paul", "scopes": ["control:keys.write"]}
+    maker = credential(scopes=("control:keys.write",))
+    assert refused(client.post("/v1/keys", json=wanted, headers=maker)) == (403, "privilege_escalation")
+    assert client.post("/v1/keys", json={**wanted, "subject": "olga"}, headers=maker).status_code == 201
+    assert client.post("/v1/keys", json=wanted, headers=credential("admin", subject="root")).status_code == 201
+    nameless = services.keys.create(key_order("test", "cli:uid0", roles=["admin"], scopes=["control"]), "test")[1]
+    answer = client.post("/v1/keys", json={**wanted, "scopes": ["gateway"]}, headers={"x-api-key": nameless})
+    assert refused(answer) == (403, "privilege_escalation")
+
+
+def test_who_acts_for_somebody_makes_no_keys() -> None:
+    """It would be said to be made by whom they act for. An administrator's keys are on record, and go as far as theirs do."""
+    order, session = key_order("n", "paul", scopes=["gateway"]), Facts("session", (), frozenset(("control",)))
+    agent = Subject("olga", "user", claims=acting_claims(["robot"]))
+    with pytest.raises(RefusedError) as caught:
+        check_escalation(order, frozenset(), Asking(agent, frozenset(), session))
+    assert caught.value.code == "privilege_escalation"
+    check_escalation(order, frozenset(), Asking(replace(agent, claims={}), frozenset(), session))
+    check_escalation(order, frozenset(), Asking(replace(agent, roles=("admin",)), frozenset(), session))
 
 
 def test_who_belongs_to_a_tenant_makes_keys_for_it(client: TestClient, services: ControlServices) -> None:
