@@ -75,7 +75,7 @@ class _Checker:
         for path in self._rules:
             for length in range(1, len(path) + 1):
                 self._below.setdefault(path[:length], []).append(path)
-        self._found: dict[Path, set[Path]] = {}
+        self._targets: dict[Path, set[Path]] = {}
 
     def faults(self, *, entries: bool = True) -> Iterator[Fault]:
         if entries:
@@ -234,9 +234,9 @@ class _Checker:
             yield path, (module.file, rule.line, f"The rule '{'.'.join(path[1:])}' depends on itself.")
 
     def _edges(self, path: Path) -> set[Path]:
-        found = self._found.get(path)
+        found = self._targets.get(path)
         if found is None:
-            self._found[path] = found = {target for module, rule in self._rules[path] for target in self.named(module, rule)}
+            self._targets[path] = found = {target for module, rule in self._rules[path] for target in self.named(module, rule)}
         return found
 
     def named(self, module: Module, rule: Rule) -> set[Path]:

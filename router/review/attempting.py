@@ -199,8 +199,8 @@ class Attempting:
         in_state(asked.kind, review.state)
         content = await self._content(review, needed=asked.kind in APPROVING or asked.kind in (Kind.ANSWER, Kind.ESCALATE))
         given = await approvals(review, self._people)
-        asker, maker = await self._asker(review, content), await self._maker(content)
-        attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route, maker)
+        asker, made_by = await self._asker(review, content), await self._maker(content)
+        attempt = Attempt(asked.kind, review, reviewer, asker, given, self._clock.now_ns(), asked.digest, asked.route, made_by)
         check(attempt)
         return Trying(attempt, asked, key, content, self._opinion(attempt, asked))
 

@@ -222,6 +222,21 @@ def own_seen(node: Membership) -> float:
     return seen
 
 
+def live(seconds: float, *nodes: PostgresMembers) -> None:
+    over = time.monotonic() + seconds
+    while time.monotonic() < over:
+        time.sleep(BEAT_S)
+        for each in nodes:
+            each.beat({})
+
+
+def until_lost(node: PostgresMembers) -> list[str]:
+    """Whom it finds lost while it lives."""
+    while not (found := node.lost(LOST_S)):
+        live(BEAT_S, node)
+    return [each.node for each in found]
+
+
 def test_after_an_outage_of_the_database_the_others_have_as_long_to_be_heard_of(postgres: PostgresServer) -> None:
     """Nobody was heard of meanwhile, and who finds it again first is not to say that all others were lost."""
     place = Place(postgres.server())
@@ -232,15 +247,9 @@ def test_after_an_outage_of_the_database_the_others_have_as_long_to_be_heard_of(
     a.beat({})
     assert a.lost(LOST_S) == []
     b.beat({})
-    over = time.monotonic() + LOST_S
-    while time.monotonic() < over:
-        time.sleep(BEAT_S)
-        a.beat({})
+    live(LOST_S, a)
     b._session.close()
-    while not (found := a.lost(LOST_S)):
-        time.sleep(BEAT_S)
-        a.beat({})
-    assert [each.node for each in found] == ["b"]
+    assert until_lost(a) == ["b"]
     a.close()
 
 
@@ -250,21 +259,14 @@ def test_where_the_databases_clock_jumps_who_lives_has_time_to_say_so(postgres: 
     a, b = place.members("a", "a"), place.members("b", "b")
     a.open({})
     b.open({})
-    over = time.monotonic() + LOST_S + LEASE_S
-    while time.monotonic() < over:
-        time.sleep(BEAT_S)
-        a.beat({})
-        b.beat({})
+    live(LOST_S + LEASE_S, a, b)
     jump = "interval '1 hour'"
     postgres.sql(f'UPDATE "{place.server.schema}".members SET seen = seen - {jump}, until = until - {jump}')
     a.beat({})
     assert a.lost(LOST_S) == []
     b.beat({})
     b._session.close()
-    while not (found := a.lost(LOST_S)):
-        time.sleep(BEAT_S)
-        a.beat({})
-    assert [each.node for each in found] == ["b"]
+    assert until_lost(a) == ["b"]
     a.close()
 
 
@@ -278,11 +280,7 @@ def test_of_a_crash_that_its_next_start_told_of_nobody_says_so_later(postgres: P
     crashed._session.close()
     again = place.members("b2", "b")
     again.open({})
-    over = time.monotonic() + LOST_S + LEASE_S
-    while time.monotonic() < over:
-        time.sleep(BEAT_S)
-        a.beat({})
-        again.beat({})
+    live(LOST_S + LEASE_S, a, again)
     assert a.lost(LOST_S) == []
     if ended == "in order":
         again.close()
@@ -290,8 +288,5 @@ def test_of_a_crash_that_its_next_start_told_of_nobody_says_so_later(postgres: P
         assert a.lost(LOST_S) == []
     else:
         again._session.close()
-        while not (found := a.lost(LOST_S)):
-            time.sleep(BEAT_S)
-            a.beat({})
-        assert [each.node for each in found] == ["b2"]
+        assert until_lost(a) == ["b2"]
     a.close()
