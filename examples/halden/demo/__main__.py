@@ -165,7 +165,7 @@ def _works(console: Console, company: Company, results: list[tuple[Asking, Seen]
     shown = _lockgate(company, "audit", "show", str(seen.decision["id"]), *_where(company)).stdout
     told = [" ".join(line.split()) for line in shown.splitlines() if line.strip().startswith("evidence.")]
     ended = "; ".join(line.removeprefix("evidence.") for line in told) or "nothing"
-    console.print(f"\nwhat the last work left on record: {ended} (lockgate audit show {seen.decision['id']})")
+    console.print(f"\nthe last work was to be '{seen.then}', and left on record: {ended} (lockgate audit show {seen.decision['id']})")
     return int(not any(seen.then in line for line in told))
 
 
